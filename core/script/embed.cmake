@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+# Writes the veneers as C arrays and one table of {name, source, length}, NULL at the end.
+set(body "/* generated from core/script/lua */\n#include \"script/veneers.h\"\n\n")
+set(table "")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(LENGTH "${hex}" digits)
+  math(EXPR length "${digits} / 2")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND body "static const char veneer_${name}[] = {${bytes}0};\n")
+  string(APPEND table "    {\"${name}\", veneer_${name}, ${length}},\n")
+endforeach()
+string(APPEND body "\nconst struct veneer veneers[] = {\n${table}    {0, 0, 0}};\n")
+file(WRITE ${OUT} "${body}")
