@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "base/list.h"
+#include "http/parse.h"
+#include "http/server.h"
+#include "loop/timer.h"
+
+/* Inside of the floor: what connections, exchanges and the server know of each other. */
+struct bufferevent;
+struct event;
+
+enum http_conn_state {
+    HTTP_CONN_HEAD,     /* reading a head, or idle before it */
+    HTTP_CONN_BODY,     /* reading a body */
+    HTTP_CONN_HANDLING, /* the handler has the exchange */
+    HTTP_CONN_CLOSING,  /* the last answer is on its way */
+    HTTP_CONN_LINGER    /* our side is shut; what the client still sends is dropped */
+};
+
+struct http_conn {
+    struct http_server *server; /* borrowed */
+    struct bufferevent *bev;    /* owned, with its descriptor */
+    int fd;
+    enum http_conn_state state;
+    struct list node; /* of server->conns */
+    struct http_parse parse;
+    struct http_exchange *exchange; /* borrowed, while HANDLING */
+    struct loop_timer timer;        /* armed at or before the earliest deadline */
+    struct loop_defer again;        /* goes on at the end of the turn */
+    int64_t read_deadline_ns;       /* INT64_MAX: none */
+    int64_t write_deadline_ns;      /* meaningful while output waits */
+    size_t lingered_bytes;
+    bool began;   /* a byte of the request being read has come */
+    bool served;  /* there was an answer before */
+    bool eof;     /* the client will send no more */
+    bool full;    /* enough input waits, no more is read */
+    bool dead;    /* to be closed without ceremony */
+    bool refused; /* beyond the limit of connections */
+};
+
+struct http_exchange {
+    struct http_conn *conn; /* NULL once the client has gone */
+    struct arena *arena;    /* owned; the exchange lies in it */
+    struct http_request *request;
+    struct buf body; /* owned */
+    void *data;
+    void (*on_gone)(struct http_exchange *x);
+    void (*on_drain)(struct http_exchange *x);
+    bool keep_alive;
+    bool streaming;
+    bool chunked;
+    bool bodyless; /* of a stream: nothing may follow its head */
+    bool stalled;  /* a write returned false, on_drain is due */
+};
+
+struct http_server {
+    struct loop *loop; /* borrowed */
+    struct http_limits limits;
+    http_handler_fn *handler;
+    void *ctx;
+    struct event *accept_event; /* owned; NULL once it drains */
+    struct loop_timer accept_pause;
+    int64_t accept_logged_ns;
+    struct list conns;
+    int conn_count;
+    int refused_count; /* of these, beyond the limit */
+    struct buf out;    /* assembled answers of out_conn, not sent yet */
+    struct http_conn *out_conn;
+    struct http_conn *running; /* its callbacks are on the stack */
+    int64_t date_s;            /* the second that date spells */
+    struct buf date;           /* "Date: ...\r\n" */
+    bool draining;
+    void (*on_drained)(void *ctx);
+    void *drained_ctx;
+    struct loop_defer drained;
+};
+
+/* Takes fd. Beyond the limit of connections it is answered 503. */
+void http_conn_accept(struct http_server *s, int fd);
+/* Closes at once; an exchange in the handler's hands is told and goes on without connection. */
+void http_conn_free(struct http_conn *c);
+/* True if no request was begun and nothing is left to send. */
+bool http_conn_is_idle(const struct http_conn *c);
+/* Where an answer of c is to be assembled. Flushes what is there of another connection. */
+struct buf *http_conn_out(struct http_conn *c);
+/* Sends what was assembled, then tail, as far as the kernel takes it; the rest waits in the
+ * bufferevent. */
+void http_conn_flush(struct http_conn *c, struct str tail);
+/* Queues after what was assembled, to be sent at the next turn. */
+void http_conn_queue(struct http_conn *c, struct str data);
+size_t http_conn_pending(const struct http_conn *c);
+/* True if an answer begun now should be the last of the connection. */
+bool http_conn_should_close(const struct http_conn *c, bool keep_alive);
+/* The exchange is over. */
+void http_conn_answered(struct http_conn *c, bool keep_alive);
+
+/* Of server.c: a connection is gone. */
+void http_server_forget(struct http_server *s, const struct http_conn *c);
+/* Of answer.c: answers for the server itself, with Connection: close. Does not flush. */
+void http_answer_refusal(struct http_conn *c, int status, const char *message);
