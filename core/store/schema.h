@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "base/field.h"
+#include "base/mem.h"
+
+/* What the scripts declared, as the store sees it. Built once a generation, immutable afterwards, shared by threads. */
+#define STORE_FIELDS_MAX 64 /* a change carries its columns as a 64-bit mask */
+#define STORE_INDEX_COLUMNS 8
+
+struct store_index {
+    int columns[STORE_INDEX_COLUMNS]; /* numbers of fields */
+    int count;
+    bool unique; /* a second row with the same values (none of them null) is refused with STORE_EXISTS */
+};
+
+struct store_table {
+    int number; /* place in the schema */
+    struct str service, name;
+    struct str id_name; /* how JSON calls the id: "id" unless declared */
+    struct field *fields;
+    int field_count;
+    struct store_index *indexes; /* of finders, `index`, `unique` */
+    int index_count;
+};
+
+/* A declared event. */
+struct event_type {
+    int number;
+    struct str service, name;
+    struct str key_name; /* "order": the key of order 42 is "order/42" */
+    int key_field;
+    struct field *fields;
+    int field_count;
+};
+
+struct store_schema {
+    struct store_table **tables;
+    int table_count;
+    struct event_type **events;
+    int event_count;
+};
+
+/* Number of the field, or -1. */
+int store_table_column(const struct store_table *t, struct str name);
+int event_type_field(const struct event_type *t, struct str name);
+struct event_type *store_schema_event(const struct store_schema *s, struct str name);
+struct store_table *store_schema_table(const struct store_schema *s, struct str service,
+                                       struct str name);

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The bus' bookkeeping: policies and their positions, what is held, letters. A position is a high
+ * mark and the holes below it, the holes as the differences of ascending numbers, so that thousands
+ * of them cost a few bytes each. */
+
+#include "store/log.h"
+
+#include "store/sqlite/engine.h"
+
+#include <assert.h>
+
+static void add_varint(struct buf *out, uint64_t n)
+{
+    for (; n >= 0x80; n >>= 7)
+        buf_addc(out, (char)(n | 0x80));
+    buf_addc(out, (char)n);
+}
+
+/* False if the bytes end too soon. */
+static bool take_varint(const unsigned char **p, const unsigned char *end, uint64_t *ret)
+{
+    uint64_t n = 0;
+    for (int shift = 0; *p < end && shift < 64; shift += 7) {
+        unsigned char byte = *(*p)++;
+        n |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *ret = n;
+            return true;
+        }
+    }
+    return false;
+}
+
+static int read_holes(struct str blob, struct arena *a, struct store_policy *ret, struct err *err)
+{
+    size_t cap = 0;
+    int64_t hole = 0;
+    uint64_t step;
+    const unsigned char *p = (const unsigned char *)blob.p, *end = p + blob.n;
+    for (size_t i = 0; i < blob.n; i++)
+        cap += !(p[i] & 0x80); /* each number ends with one such byte */
+    int64_t *holes = arena_alloc(a, (cap + 1) * sizeof(*holes));
+    ret->hole_count = 0;
+    while (p < end) {
+        if (!take_varint(&p, end, &step))
+            return err_set(err, ERR_IO, "store: the position of a policy cannot be read");
+        hole += (int64_t)step;
+        holes[ret->hole_count++] = hole;
+    }
+    ret->holes = holes;
+    return 0;
+}
+
+/* 1 found, 0 there is none, -1 failed. */
+static int find_policy(struct store *s, struct arena *a, struct str service, struct str name,
+                       struct store_policy *ret, struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_READ, err);
+    if (!stmt)
+        return -1;
+    struct store_policy p = {.service = arena_str(a, service), .name = arena_str(a, name)};
+    sqlite_stmts_bind_text(stmt, 1, service);
+    sqlite_stmts_bind_text(stmt, 2, name);
+    int found, rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        p.number = sqlite3_column_int64(stmt, 0);
+        p.high = sqlite3_column_int64(stmt, 1);
+        const char *blob = sqlite3_column_blob(stmt, 2);
+        struct str holes = {blob ? blob : "", (size_t)sqlite3_column_bytes(stmt, 2)};
+        found = read_holes(holes, a, &p, err) < 0 ? -1 : 1;
+    } else {
+        found = rc == SQLITE_DONE ? 0 : sqlite_db_fail(&s->conn, rc, "read a policy", err);
+    }
+    sqlite3_reset(stmt);
+    if (found == 1)
+        *ret = p;
+    return found;
+}
+
+/* Carries renamed_from over, or makes a row that begins at the newest event. */
+static int make_policy(struct store *s, struct str service, struct str name,
+                       struct str renamed_from, struct err *err)
+{
+    sqlite3_stmt *stmt;
+    int rc;
+    if (renamed_from.n > 0) {
+        stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_RENAME, err);
+        if (!stmt)
+            return -1;
+        sqlite_stmts_bind_text(stmt, 1, service);
+        sqlite_stmts_bind_text(stmt, 2, renamed_from);
+        sqlite_stmts_bind_text(stmt, 3, name);
+        rc = sqlite_stmts_run(stmt);
+        if (rc != SQLITE_DONE)
+            return sqlite_db_fail(&s->conn, rc, "rename a policy", err);
+        if (sqlite3_changes(s->conn.db) > 0)
+            return 0;
+    }
+    stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_NEW, err);
+    if (!stmt)
+        return -1;
+    sqlite_stmts_bind_text(stmt, 1, service);
+    sqlite_stmts_bind_text(stmt, 2, name);
+    sqlite3_bind_int64(stmt, 3, s->next_seq);
+    rc = sqlite_stmts_run(stmt);
+    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&s->conn, rc, "write a policy", err);
+}
+
+static void copy_letter(sqlite3_stmt *stmt, struct arena *a, struct store_letter *ret)
+{
+    *ret = (struct store_letter){
+        .id = sqlite3_column_int64(stmt, 0),
+        .policy = sqlite3_column_int64(stmt, 1),
+        .seq = sqlite3_column_int64(stmt, 2),
+        .policy_service = sqlite_stmts_text(stmt, 3, a),
+        .policy_name = sqlite_stmts_text(stmt, 4, a),
+        .key = sqlite_stmts_text(stmt, 5, a),
+        .type = sqlite_stmts_text(stmt, 6, a),
+        .tries = sqlite3_column_int(stmt, 7),
+        .error_code = sqlite_stmts_text(stmt, 8, a),
+        .error = sqlite_stmts_text(stmt, 9, a),
+        .origin = sqlite_stmts_text(stmt, 10, a),
+        .time_ms = sqlite3_column_int64(stmt, 11),
+        .generation = sqlite3_column_int64(stmt, 12),
+    };
+}
+
+int store_log_policy(struct store *s, struct arena *a, struct str service, struct str name,
+                     struct str renamed_from, struct store_policy *ret, struct err *err)
+{
+    assert(!s->thread);
+    int found = find_policy(s, a, service, name, ret, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    if (make_policy(s, service, name, renamed_from, err) < 0)
+        return -1;
+    found = find_policy(s, a, service, name, ret, err);
+    if (found == 0)
+        return err_set(err, ERR_INTERNAL, "store: policy %.*s is not there after it was made",
+                       STR_ARG(name));
+    return found < 0 ? -1 : 0;
+}
+
+int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret,
+                   size_t *ret_count, struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_HELD_READ, err);
+    if (!stmt)
+        return -1;
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_held));
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct store_held *h = sqlite_rows_add(&rows);
+        *h = (struct store_held){
+            .policy = sqlite3_column_int64(stmt, 0),
+            .seq = sqlite3_column_int64(stmt, 1),
+            .tries = sqlite3_column_int(stmt, 2),
+            .next_at_ms = sqlite3_column_int64(stmt, 3),
+            .key = sqlite_stmts_text(stmt, 4, a),
+        };
+    }
+    sqlite3_reset(stmt);
+    if (rc != SQLITE_DONE)
+        return sqlite_db_fail(&ss->conn, rc, "read what is held", err);
+    *ret = rows.items;
+    *ret_count = rows.count;
+    return 0;
+}
+
+int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name,
+                      int64_t before, int64_t limit, struct store_letter **ret, size_t *ret_count,
+                      struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTERS_READ, err);
+    if (!stmt)
+        return -1;
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter));
+    int rc;
+    sqlite3_bind_int64(stmt, 1, before > 0 ? before : INT64_MAX);
+    sqlite_stmts_bind_text(stmt, 2, policy_name);
+    sqlite3_bind_int64(stmt, 3, limit > 0 ? limit : -1);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        copy_letter(stmt, a, sqlite_rows_add(&rows));
+    sqlite3_reset(stmt);
+    if (rc != SQLITE_DONE)
+        return sqlite_db_fail(&ss->conn, rc, "read letters", err);
+    *ret = rows.items;
+    *ret_count = rows.count;
+    return 0;
+}
+
+int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
+                     struct store_letter *ret, struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTER_READ, err);
+    if (!stmt)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, id);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        copy_letter(stmt, a, ret);
+    sqlite3_reset(stmt);
+    if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+        return rc == SQLITE_ROW;
+    return sqlite_db_fail(&ss->conn, rc, "read a letter", err);
+}
+
+int store_tx_position(struct store_tx *tx, int64_t policy, int64_t high, const int64_t *holes,
+                      size_t hole_count, struct err *err)
+{
+    struct store *s = tx->store;
+    int64_t before = 0;
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_POSITION, err);
+    if (!stmt)
+        return -1;
+    buf_clear(&s->scratch);
+    for (size_t i = 0; i < hole_count; i++) {
+        assert(holes[i] > before);
+        add_varint(&s->scratch, (uint64_t)(holes[i] - before));
+        before = holes[i];
+    }
+    sqlite3_bind_int64(stmt, 1, policy);
+    sqlite3_bind_int64(stmt, 2, high);
+    struct str blob = buf_str(&s->scratch);
+    sqlite3_bind_blob64(stmt, 3, blob.p, blob.n, SQLITE_STATIC);
+    int rc = sqlite_stmts_run(stmt);
+    if (rc != SQLITE_DONE)
+        return sqlite_db_fail(&s->conn, rc, "write a position", err);
+    if (sqlite3_changes(s->conn.db) == 0)
+        return err_set(err, ERR_INTERNAL, "store: there is no policy %lld", (long long)policy);
+    return 0;
+}
