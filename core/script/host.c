@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker's Lua from the first record shape to the last task. */
+#include "script/host.h"
+
+#include "base/file.h"
+#include "script/load.h"
+#include "script/request.h"
+#include "script/strand.h"
+
+#include <lauxlib.h>
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define REQUEST_MS 30000
+#define DELIVERY_MS 30000
+
+int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
+{
+    lua_State *L = h->L;
+    int top = lua_gettop(L);
+    if (!lua_checkstack(L, 4))
+        return err_set(err, ERR_INTERNAL, "no room on the Lua stack");
+    lua_pushcfunction(L, fn);
+    lua_pushlightuserdata(L, arg);
+    int status = lua_pcall(L, 1, 0, 0);
+    if (status != LUA_OK)
+        err_set(err, ERR_INTERNAL, "%s",
+                lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error while handling an error");
+    lua_settop(L, top);
+    return status == LUA_OK ? 0 : -1;
+}
+
+/* A list of one member of each entry of program[list]; the entry itself if member is NULL. Returns its reference. */
+static int ref_members(lua_State *L, int program, const char *list, const char *member)
+{
+    lua_getfield(L, program, list);
+    int n = (int)lua_rawlen(L, -1);
+    lua_createtable(L, n, 0);
+    for (int i = 1; i <= n; i++) {
+        lua_rawgeti(L, -2, i);
+        if (member != NULL) {
+            lua_getfield(L, -1, member);
+            lua_remove(L, -2);
+        }
+        lua_rawseti(L, -2, i);
+    }
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 1);
+    return ref;
+}
+
+/* [light userdata host] */
+static int open_host(lua_State *L)
+{
+    struct host *h = lua_touserdata(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &load_program_key);
+    int program = lua_gettop(L);
+    h->policies_ref = ref_members(L, program, "policies", "handle");
+    h->routes_ref = ref_members(L, program, "routes", NULL);
+    h->resources_ref = ref_members(L, program, "resources", NULL);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &load_dispatch_key);
+    h->dispatch_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    for (int i = 0; i < h->program->resource_count; i++)
+        record_open(L, &h->program->resources[i].shape);
+    for (int i = 0; i < h->program->schema.event_count; i++)
+        record_open(L, &h->program->event_shapes[i]);
+    return 0;
+}
+
+static void ready_deferred(struct loop_defer *d)
+{
+    task_run_ready(list_entry(d, struct host, run_ready));
+}
+
+struct host *host_new(lua_State *L, const struct program *program, const struct host_conf *conf,
+                      struct err *err)
+{
+    struct host *h = xcalloc(1, sizeof(*h));
+    h->L = L;
+    h->program = program;
+    h->loop = conf->loop;
+    h->mailbox = conf->mailbox;
+    h->store = conf->store;
+    h->session = conf->session;
+    h->bus = conf->bus;
+    h->breakers = conf->breakers;
+    h->faults = conf->faults;
+    h->lanes = conf->lanes;
+    h->number = conf->number;
+    h->request_ms = REQUEST_MS;
+    h->delivery_ms = DELIVERY_MS;
+    list_init(&h->tasks);
+    list_init(&h->free_tasks);
+    list_init(&h->requests);
+    file_random(&h->id_seed, sizeof(h->id_seed));
+    h->ready_last = &h->ready_first;
+    h->run_ready.fn = ready_deferred;
+    *(struct host **)lua_getextraspace(L) = h;
+    if (host_protected(h, open_host, h, err) != 0) {
+        host_free(h);
+        return NULL;
+    }
+    return h;
+}
+
+void host_free(struct host *h)
+{
+    if (h == NULL)
+        return;
+    assert(h->task_count == 0);
+    loop_defer_cancel(h->loop, &h->run_ready);
+    strand_pool_free(h);
+    lua_close(h->L);
+    for (struct list *node; (node = list_pop(&h->free_tasks)) != NULL;)
+        free(list_entry(node, struct task, node));
+    free(h);
+}
+
+void host_cancel_all(struct host *h)
+{
+    h->draining = true;
+    request_cancel_waiting(h);
+    list_each(node, &h->tasks)
+    {
+        struct task *t = list_entry(node, struct task, node);
+        if (t->unit == NULL)
+            task_cancel(t, ERR_CANCELLED, "the server is stopping");
+    }
+}

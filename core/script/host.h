@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "base/log.h"
+#include "breaker/registry.h"
+#include "bus/deliver.h"
+#include "http/answer.h"
+#include "script/faults.h"
+#include "script/program.h"
+#include "script/task.h"
+#include "store/lane.h"
+
+/* One worker's Lua: a state, its coroutines, tasks and ready queue, and the way to everything scripts may use. Lua
+ * states share nothing. Found from any coroutine through the state's extra space. */
+struct host {
+    lua_State *L;
+    const struct program *program;
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct store *store;
+    struct store_session *session;
+    struct bus *bus;
+    struct bus_worker *bus_worker;
+    struct registry *breakers;
+    struct faults *faults;
+    struct lanes *lanes;
+    int number; /* of the worker */
+
+    int policies_ref, routes_ref, resources_ref, dispatch_ref; /* tables of functions, in the program's numbers */
+    struct strand *current;
+    int unyieldable; /* depth of script coroutines resumed from where waiting is impossible */
+
+    struct list tasks;
+    int task_count;
+    struct list free_tasks;
+    struct list requests; /* that wait for room or sit out an injected delay */
+    uint64_t serials, id_seed, id_count;
+    struct strand *ready_first, **ready_last;
+    struct loop_defer run_ready;
+    struct task *restarts;
+    struct store_unit *outbox_first, *outbox_last;
+    struct coroutine *idle_coroutines;
+    int64_t request_ms, delivery_ms; /* deadlines */
+    bool draining;
+    struct host_counts {
+        int64_t requests, deliveries, commits, reruns, errors;
+    } counts;
+};
+
+struct host_conf {
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct store *store;
+    struct store_session *session;
+    struct bus *bus;
+    struct registry *breakers;
+    struct faults *faults;
+    struct lanes *lanes;
+    int number;
+};
+
+/* Takes over the state of a loaded program (script/load.h). Returns owned. */
+struct host *host_new(lua_State *L, const struct program *program, const struct host_conf *conf,
+                      struct err *err);
+/* Every task must have ended. */
+void host_free(struct host *h);
+/* The host of a state, or NULL while its scripts load. */
+static inline struct host *host_of(lua_State *L)
+{
+    return *(struct host **)lua_getextraspace(L);
+}
+/* Runs fn(L) with arg as light userdata under lua_pcall; 0, or -1 with the error's text in err. */
+int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err);
+
+/* Serves one HTTP request (request.c). */
+void host_request(struct host *h, struct http_exchange *x);
+/* Runs one delivery (delivery.c); a bus_deliver_fn with ctx = host. */
+void host_deliver(void *ctx, struct bus_delivery *d);
+/* Cancels all tasks with 503; deliveries are given back to the bus. */
+void host_cancel_all(struct host *h);

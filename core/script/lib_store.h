@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "script/program.h"
+#include "script/strand.h"
+
+/* Shared by the two halves of the store library: lib_read.c (what reads) and lib_store.c (what changes). */
+
+/* A read in flight, and what to do with its result. */
+struct store_op {
+    struct op op;
+    struct store_read read;
+    const struct resource *resource;
+    int (*then)(lua_State *L, struct store_op *o); /* pushes the results; may await another op */
+};
+
+/* Pushes a store_op for the running strand, inputs zeroed. [-0, +1, m] */
+struct store_op *store_op_new(lua_State *L, const struct resource *resource,
+                              int (*then)(lua_State *L, struct store_op *o));
+/* Starts the read and waits; to be returned. [-0, +n, e] */
+int store_op_run(lua_State *L, struct store_op *o);
+/* The resource of the running service that argument `index` names. Raises, also for another service's (G7). */
+const struct resource *store_check_resource(lua_State *L, struct strand *s, int index, const char *word);
+/* Equality conditions from the table at index (nil: none). */
+void store_check_where(lua_State *L, int index, struct store_op *o, const char *word);
+/* The id at index: an integer, a row of that resource, or a numeric text. */
+int64_t store_check_id(lua_State *L, int index, const struct resource *r, const char *word);
+/* Pushes a row that was read and remembers its version for later changes. [-0, +1, m] */
+void store_push_row(lua_State *L, const struct resource *r, struct store_row *row);
+/* Adds get, find, first, count, page, snapshot_open, snapshot_close to the table at the top. */
+void store_add_reads(lua_State *L);
+/* A new row with the resource's defaults, in the strand's scope's arena; its id is 0. */
+struct store_row *store_new_row(lua_State *L, const struct resource *r);
+/* insert(row): a lua_CFunction for dispatch.lua. */
+int store_insert_record(lua_State *L);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <lua.h>
+
+#include <stdint.h>
+
+#include "base/mem.h"
+
+/* The bindings. libs_open pushes `core`: everything that the host's own Lua (core/script/lua) is built from. Each opener
+ * pushes its table. [-0, +1, m] */
+void libs_open(lua_State *L);
+
+/* Milliseconds of the duration at index ("610ms", "10s", or a number). Raises. */
+int64_t lib_check_duration(lua_State *L, int index, const char *word);
+int lib_store_open(lua_State *L);     /* store.*: reads and changes (lib_store.c, lib_read.c) */
+int lib_bus_open(lua_State *L);       /* bus.* */
+int lib_task_open(lua_State *L);      /* task.* */
+int lib_json_open(lua_State *L);      /* json.* */
+int lib_log_open(lua_State *L);       /* log.* */
+int lib_clock_open(lua_State *L);     /* clock.* */
+int lib_coroutine_open(lua_State *L); /* coroutine.* */
+/* Adds to the table at the top: request(key), insert(row). */
+void lib_request_add(lua_State *L);
+/* call(method, url, body, options): http.* */
+int lib_call(lua_State *L);
+/* The query as { name = value }, decoded; what cannot be decoded is left out. [-0, +1, m] */
+void lib_push_query(lua_State *L, struct arena *a, struct str query);
+/* unit(fn) */
+int lib_unit(lua_State *L);
+/* breaker(name): the handle. Registers its metatable. */
+int lib_breaker(lua_State *L);
+void lib_breaker_open(lua_State *L);

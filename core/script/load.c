@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* Builds a Lua state from a script tree. Files are read once, in order of path; everything that scripts may use comes
+ * from boot.lua and the bindings, nothing else is reachable. */
+#include "script/load.h"
+
+#include "base/file.h"
+#include "script/convert.h"
+#include "script/fail.h"
+#include "script/libs.h"
+#include "script/veneers.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+
+#include <stdlib.h>
+
+#define SCRIPT_MAX_BYTES (4u << 20)
+
+const char load_program_key = 0; /* registry: the normalised declarations */
+const char load_dispatch_key = 0;
+
+/* ---- the state ---- */
+
+static const struct veneer *veneer_named(struct str name)
+{
+    for (const struct veneer *v = veneers; v->name != NULL; v++)
+        if (str_eq(str_from(v->name), name))
+            return v;
+    return NULL;
+}
+
+/* veneer(name): runs another file of the host's Lua with core and veneer. Upvalue 1: core. */
+static int run_veneer(lua_State *L)
+{
+    struct str name;
+    name.p = luaL_checklstring(L, 1, &name.n);
+    const struct veneer *v = veneer_named(name);
+    if (v == NULL)
+        return luaL_error(L, "no veneer %s", name.p);
+    const char *chunk = lua_pushfstring(L, "=moontide/%s.lua", v->name);
+    if (luaL_loadbufferx(L, v->source, v->length, chunk, "t") != LUA_OK)
+        return lua_error(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushcclosure(L, run_veneer, 1);
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+static void open_lua_libraries(lua_State *L)
+{
+    static const luaL_Reg libraries[] = {
+        {LUA_GNAME, luaopen_base},         {LUA_COLIBNAME, luaopen_coroutine},
+        {LUA_TABLIBNAME, luaopen_table},   {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math},   {LUA_UTF8LIBNAME, luaopen_utf8},
+        {NULL, NULL},
+    };
+    for (const luaL_Reg *lib = libraries; lib->func != NULL; lib++) {
+        luaL_requiref(L, lib->name, lib->func, 1);
+        lua_pop(L, 1);
+    }
+}
+
+/* [] -> boot table */
+static void push_boot(lua_State *L)
+{
+    open_lua_libraries(L);
+    fail_open(L);
+    convert_open(L);
+    libs_open(L); /* core */
+    lua_pushcclosure(L, run_veneer, 1);
+    lua_pushliteral(L, "boot");
+    lua_call(L, 1, 1);
+}
+
+/* ---- the tree ---- */
+
+struct tree_reader {
+    lua_State *L;
+    const struct load_conf *conf;
+    const char *folder; /* below scripts: "routes/bookmarket" */
+    struct str prefix;  /* of names: "lib." */
+    lua_Integer count;
+};
+
+static int read_script(const char *path, struct buf *out, struct err *err)
+{
+    if (file_read(path, SCRIPT_MAX_BYTES, out, err) != 0)
+        return -1;
+    return 0;
+}
+
+/* "lib.money" of "money.lua"; folders become dots. */
+static void push_use_name(lua_State *L, struct str prefix, const char *relative)
+{
+    luaL_Buffer b;
+    size_t n = strlen(relative) - 4;
+    luaL_buffinit(L, &b);
+    luaL_addlstring(&b, prefix.p, prefix.n);
+    for (size_t i = 0; i < n; i++)
+        luaL_addchar(&b, relative[i] == '/' ? '.' : relative[i]);
+    luaL_pushresult(&b);
+}
+
+/* Appends { path, source, name } to the list at the top. Runs under pcall only through push_tree. */
+static int add_file(void *ctx, const char *relative, struct err *err)
+{
+    struct tree_reader *t = ctx;
+    lua_State *L = t->L;
+    const char *path = lua_pushfstring(L, "%s/%s/%s", t->conf->scripts, t->folder, relative);
+    const char *shown = lua_pushfstring(L, "scripts/%s/%s", t->folder, relative);
+    struct buf *source = convert_buffer(L);
+    if (read_script(path, source, err) != 0)
+        return -1;
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, shown);
+    lua_setfield(L, -2, "path");
+    struct str text = buf_str(source);
+    lua_pushlstring(L, text.p, text.n);
+    lua_setfield(L, -2, "source");
+    push_use_name(L, t->prefix, relative);
+    lua_setfield(L, -2, "name");
+    lua_rawseti(L, -5, ++t->count);
+    lua_pop(L, 3);
+    return 0;
+}
+
+/* Pushes the list of files below a folder. */
+static void push_files(lua_State *L, const struct load_conf *conf, const char *folder, struct str prefix)
+{
+    struct err err;
+    const char *dir = lua_pushfstring(L, "%s/%s", conf->scripts, folder);
+    lua_newtable(L);
+    struct tree_reader t = {L, conf, folder, prefix, 0};
+    if (file_each(dir, ".lua", add_file, &t, &err) != 0)
+        fail_raise_err(L, &err);
+    lua_remove(L, -2);
+}
+
+static void push_system_file(lua_State *L, const struct load_conf *conf)
+{
+    struct err err;
+    lua_newtable(L);
+    struct tree_reader t = {L, conf, "systems", STR(""), 0};
+    const char *relative = lua_pushfstring(L, "%s.lua", conf->system);
+    lua_insert(L, -2);
+    if (add_file(&t, relative, &err) != 0) {
+        if (err.code == ERR_NOT_FOUND)
+            luaL_error(L, "there is no system \"%s\": %s/systems/%s.lua is missing", conf->system,
+                       conf->scripts, conf->system);
+        fail_raise_err(L, &err);
+    }
+    lua_rawgeti(L, -1, 1);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+static void push_tree(lua_State *L, const struct load_conf *conf)
+{
+    lua_newtable(L);
+    push_system_file(L, conf);
+    lua_setfield(L, -2, "system");
+    push_files(L, conf, "lib", STR("lib."));
+    lua_setfield(L, -2, "lib");
+    push_files(L, conf, lua_pushfstring(L, "routes/%s", conf->system), STR(""));
+    lua_setfield(L, -3, "routes");
+    lua_pop(L, 1);
+    push_files(L, conf, lua_pushfstring(L, "policies/%s", conf->system), STR(""));
+    lua_setfield(L, -3, "policies");
+    lua_pop(L, 1);
+}
+
+/* ---- settings from outside ---- */
+
+/* Lays overrides over one table of the system: table -> JSON -> overlay -> table. [table] -> [table] */
+static void overlay_table(lua_State *L, const struct load_conf *conf, struct str prefix)
+{
+    struct buf *text = convert_buffer(L);
+    convert_json(L, -2, text);
+    struct arena *a = arena_new(4096);
+    struct json j;
+    struct err err;
+    int failed = json_parse(a, buf_str(text), 64, &j, &err) != 0 ||
+                 (j.type == JSON_OBJECT && conf->overlay(conf->ctx, a, prefix, &j, &err) != 0);
+    if (!failed)
+        convert_push_json(L, &j);
+    arena_free(a);
+    if (failed)
+        fail_raise_err(L, &err);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+/* overlay(system). Upvalue 1: the conf. */
+static int overlay_system(lua_State *L)
+{
+    static const struct {
+        const char *member;
+        struct str prefix;
+    } tables[] = {{"breakers", STR("breakers.")}, {"config", STR("config.")}};
+    const struct load_conf *conf = lua_touserdata(L, lua_upvalueindex(1));
+    for (size_t i = 0; conf->overlay != NULL && i < sizeof(tables) / sizeof(*tables); i++) {
+        lua_getfield(L, 1, tables[i].member);
+        overlay_table(L, conf, tables[i].prefix);
+        lua_setfield(L, 1, tables[i].member);
+    }
+    return 0;
+}
+
+/* [light userdata conf] */
+static int load_all(lua_State *L)
+{
+    struct load_conf *conf = lua_touserdata(L, 1);
+    push_boot(L);
+    int boot = lua_gettop(L);
+    lua_getfield(L, boot, "dispatch");
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &load_dispatch_key);
+    lua_getfield(L, boot, "load");
+    push_tree(L, conf);
+    lua_pushlightuserdata(L, conf);
+    lua_pushcclosure(L, overlay_system, 1);
+    lua_call(L, 2, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &load_program_key);
+    return 0;
+}
+
+/* The error value at the top as text with its origin in front. */
+static void take_error(lua_State *L, struct err *err)
+{
+    struct arena *a = arena_new(1024);
+    struct task_error e;
+    fail_read(L, a, &e);
+    if (e.origin.n > 0)
+        err_set(err, ERR_SCRIPT, "%.*s: %.*s", STR_ARG(e.origin), STR_ARG(e.message));
+    else
+        err_set(err, ERR_SCRIPT, "%.*s", STR_ARG(e.message));
+    arena_free(a);
+}
+
+lua_State *load_state(const struct load_conf *conf, struct err *err)
+{
+    lua_State *L = luaL_newstate();
+    if (L == NULL) {
+        err_set(err, ERR_INTERNAL, "no memory for a Lua state");
+        return NULL;
+    }
+    *(void **)lua_getextraspace(L) = NULL;
+    lua_pushcfunction(L, load_all);
+    lua_pushlightuserdata(L, (void *)conf);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        take_error(L, err);
+        lua_close(L);
+        return NULL;
+    }
+    return L;
+}
+
+struct program_request {
+    const struct load_conf *conf;
+    struct program *program;
+};
+
+static int read_program(lua_State *L)
+{
+    struct program_request *r = lua_touserdata(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &load_program_key);
+    r->program = program_read(L, str_from(r->conf->system));
+    return 0;
+}
+
+struct program *load_program(lua_State *L, const struct load_conf *conf, struct err *err)
+{
+    struct program_request r = {conf, NULL};
+    lua_pushcfunction(L, read_program);
+    lua_pushlightuserdata(L, &r);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+        take_error(L, err);
+        return NULL;
+    }
+    return r.program;
+}

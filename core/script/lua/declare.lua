@@ -1,0 +1,343 @@
+-- SPDX-License-Identifier: MIT
+-- The declaring words (event, resource, route, policy, breaker and the field constructors) and the checks of what they
+-- are given. Scripts return what these make; `collect` gathers it, `finish` checks it as a whole and returns plain
+-- tables in the numbers that the host uses from then on.
+local core = ...
+
+local declare = {}
+
+-- "scripts/x.lua:12" of the innermost script line.
+local function here()
+  for level = 2, 40 do
+    local info = core.getinfo(level, "Sl")
+    if not info then break end
+    if info.source:sub(1, 1) == "@" and info.currentline > 0 then
+      return info.source:sub(2) .. ":" .. info.currentline
+    end
+  end
+  return "?"
+end
+
+-- Raises with a position of its own: "path:line: message".
+local function wrong(at, format, ...)
+  error(at .. ": " .. format:format(...), 0)
+end
+
+local function list_of(names)
+  local list = {}
+  for name in pairs(names) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+local function did_you_mean(name, names)
+  local nearest = core.nearest(tostring(name), list_of(names))
+  if nearest then return ('; did you mean "%s"?'):format(nearest) end
+  local all = list_of(names)
+  return #all > 0 and #all <= 12 and "; there are " .. table.concat(all, ", ") or ""
+end
+
+-- Options are checked against {name = type}; a type may list several, "a|b".
+local function check_options(what, at, options, allowed)
+  if type(options) ~= "table" then
+    wrong(at, "%s: expected a table of options, got %s", what, type(options))
+  end
+  for name, value in pairs(options) do
+    local types = allowed[name]
+    if not types then
+      wrong(at, '%s: unknown option "%s"%s', what, tostring(name), did_you_mean(name, allowed))
+    end
+    if not ("|" .. types .. "|"):find("|" .. type(value) .. "|", 1, true) then
+      wrong(at, '%s: option "%s" must be a %s, got a %s', what, name, types:gsub("|", " or "), type(value))
+    end
+  end
+end
+
+local function need(what, at, options, name)
+  if options[name] == nil then wrong(at, '%s: option "%s" is missing', what, name) end
+  return options[name]
+end
+
+local function check_name(what, at, name)
+  if type(name) ~= "string" or name == "" then
+    wrong(at, "%s: expected a name in quotes, got %s", what, type(name))
+  end
+  return name
+end
+
+-- ---- fields ----
+
+local field_options = {
+  required = "boolean", min = "number", max = "number", length = "number", pattern = "string",
+  default = "string|number|boolean", unique = "boolean", index = "boolean",
+}
+
+local field_meta = {
+  __call = function(field, options)
+    check_options(("field %s"):format(field.name), here(), options, field_options)
+    for name, value in pairs(options) do field[name] = value end
+    return field
+  end,
+}
+
+local function field_word(type_name, scale)
+  return function(name)
+    check_name(type_name, here(), name)
+    if not name:match("^[%a_][%w_]*$") then
+      wrong(here(), '%s "%s": a field is named by letters, digits and _', type_name, name)
+    end
+    if name:sub(1, 1) == "_" then wrong(here(), '%s "%s": names with _ in front are the host\'s', type_name, name) end
+    return setmetatable({ kind = "field", type = type_name, scale = scale, name = name }, field_meta)
+  end
+end
+
+local function decimal(scale)
+  if math.type(scale) ~= "integer" or scale < 0 or scale > 9 then
+    wrong(here(), 'decimal(n) "name": n is the number of digits behind the point, 0 to 9')
+  end
+  return field_word("decimal", scale)
+end
+
+local function check_fields(what, at, fields)
+  local seen = {}
+  for i, field in ipairs(fields) do
+    if getmetatable(field) ~= field_meta then
+      wrong(at, "%s: entry %d of fields is no field (write: integer \"name\")", what, i)
+    end
+    if seen[field.name] then wrong(at, '%s: two fields named "%s"', what, field.name) end
+    seen[field.name] = true
+  end
+  for key in pairs(fields) do
+    if math.type(key) ~= "integer" then
+      wrong(at, '%s: fields is a list; "%s" is a key in it', what, tostring(key))
+    end
+  end
+  return seen
+end
+
+-- ---- declarations ----
+
+local declaration = {}
+
+local function declaration_word(kind, allowed, check)
+  return function(name)
+    check_name(kind, here(), name)
+    return function(options)
+      local at = here()
+      local what = ('%s "%s"'):format(kind, name)
+      check_options(what, at, options, allowed)
+      local made = { kind = kind, name = name, at = at, what = what }
+      for key, value in pairs(options) do made[key] = value end
+      check(made)
+      return setmetatable(made, declaration)
+    end
+  end
+end
+
+local event = declaration_word("event",
+  { service = "string", key = "table", fields = "table" },
+  function(made)
+    need(made.what, made.at, made, "service")
+    local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
+    local name, field = next(need(made.what, made.at, made, "key"))
+    if type(name) ~= "string" or type(field) ~= "string" or next(made.key, name) ~= nil then
+      wrong(made.at, '%s: key names one field: key = { order = "orderId" }', made.what)
+    end
+    if not fields[field] then
+      wrong(made.at, '%s: key field "%s" is not declared%s', made.what, field, did_you_mean(field, fields))
+    end
+    made.key_name, made.key_field, made.key = name, field, nil
+  end)
+
+local function check_columns(made, option, columns, fields)
+  if type(columns) ~= "table" or #columns == 0 then
+    wrong(made.at, '%s: %s must list fields', made.what, option)
+  end
+  if #columns > 8 then wrong(made.at, '%s: %s lists more than 8 fields', made.what, option) end
+  for _, column in ipairs(columns) do
+    if not fields[column] then
+      wrong(made.at, '%s: %s names the field "%s", which is not declared%s', made.what, option, tostring(column),
+        did_you_mean(column, fields))
+    end
+  end
+end
+
+local resource = declaration_word("resource",
+  { service = "string", rel = "string", path = "string", id = "string", fields = "table", unique = "table",
+    finders = "table", before_create = "function", on_create = "function" },
+  function(made)
+    need(made.what, made.at, made, "service")
+    if not made.name:match("^[%a][%w_]*$") then
+      wrong(made.at, "%s: a resource is named by letters, digits and _", made.what)
+    end
+    local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
+    if #made.fields > 64 then wrong(made.at, "%s: more than 64 fields", made.what) end
+    made.id = made.id or "id"
+    if fields[made.id] then
+      wrong(made.at, '%s: the field "%s" has the name of the id; `id = "..."` renames the id', made.what, made.id)
+    end
+    made.path = made.path or "/" .. made.name
+    if made.path:sub(1, 1) ~= "/" then made.path = "/" .. made.path end
+    made.indexes = {}
+    for _, field in ipairs(made.fields) do
+      if field.unique then
+        made.indexes[#made.indexes + 1] = { unique = true, field.name }
+      elseif field.index then
+        made.indexes[#made.indexes + 1] = { field.name }
+      end
+    end
+    if made.unique then
+      local lists = type(made.unique[1]) == "table" and made.unique or { made.unique }
+      for _, columns in ipairs(lists) do
+        check_columns(made, "unique", columns, fields)
+        made.indexes[#made.indexes + 1] = { unique = true, table.unpack(columns) }
+      end
+    end
+    for _, finder in ipairs(list_of(made.finders or {})) do
+      check_columns(made, "finder " .. finder, made.finders[finder], fields)
+      made.indexes[#made.indexes + 1] = { table.unpack(made.finders[finder]) }
+    end
+  end)
+
+local methods = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true, HEAD = true, OPTIONS = true }
+
+local route = declaration_word("route",
+  { service = "string", method = "string", path = "string", handle = "function" },
+  function(made)
+    for _, name in ipairs { "service", "method", "path", "handle" } do need(made.what, made.at, made, name) end
+    if not methods[made.method] then
+      wrong(made.at, '%s: method "%s"%s', made.what, made.method, did_you_mean(made.method, methods))
+    end
+    made.params = {}
+    for name in made.path:gmatch("{([^}]*)}") do made.params[#made.params + 1] = name end
+  end)
+
+local policy = declaration_word("policy",
+  { service = "string", on = "string|table", handle = "function", park = "boolean", renamed_from = "string",
+    key = "string" },
+  function(made)
+    for _, name in ipairs { "service", "on", "handle" } do need(made.what, made.at, made, name) end
+    if type(made.on) == "string" then made.on = { made.on } end
+    if #made.on == 0 then wrong(made.at, "%s: `on` names no event", made.what) end
+  end)
+
+-- ---- the whole ----
+
+-- words: the declaring words for the environment of scripts.
+function declare.words(state)
+  return {
+    event = event, resource = resource, route = route, policy = policy,
+    integer = field_word("integer"), number = field_word("number"), text = field_word("text"),
+    boolean = field_word("boolean"), timestamp = field_word("timestamp"), json = field_word("json"),
+    decimal = decimal,
+    breaker = function(name)
+      check_name("breaker", here(), name)
+      if not state.system.breakers[name] then
+        wrong(here(), 'breaker "%s" has no settings; the system file declares them: breakers = { %s = { ... } }%s',
+          name, name, did_you_mean(name, state.system.breakers))
+      end
+      return core.breaker(name)
+    end,
+  }
+end
+
+-- A new, empty collection.
+function declare.new()
+  return { system = { services = {}, breakers = {}, config = {} }, declared = {} }
+end
+
+local system_options = { services = "table", breakers = "table", config = "table", try = "table" }
+-- Hystrix' defaults, as in core/breaker/breaker.h; settings from outside may name each of them.
+local breaker_defaults = { timeout_ms = 1000, limit = 10, volume = 20, error_percent = 50, sleep_ms = 5000,
+  window_ms = 10000 }
+local breaker_options = {}
+for name in pairs(breaker_defaults) do breaker_options[name] = "number" end
+
+-- The system file's table.
+function declare.system(state, path, value)
+  local at = path .. ":1"
+  if type(value) ~= "table" then wrong(at, "a system file returns a table, this one returned %s", type(value)) end
+  check_options("system", at, value, system_options)
+  local services = {}
+  for key, settings in pairs(need("system", at, value, "services")) do
+    if math.type(key) == "integer" then key, settings = settings, {} end
+    check_name("services", at, key)
+    check_options("service " .. key, at, settings, { store = "string", url = "string" })
+    services[key] = settings
+  end
+  local breakers = value.breakers or {}
+  for name, settings in pairs(breakers) do
+    check_options("breakers." .. name, at, settings, breaker_options)
+    for option, default in pairs(breaker_defaults) do
+      if settings[option] == nil then settings[option] = default end
+    end
+  end
+  for i, line in ipairs(value.try or {}) do
+    if type(line) ~= "string" then wrong(at, "system: entry %d of try must be a text", i) end
+  end
+  state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {} }
+end
+
+-- What a script file returned: one declaration or a list of them.
+function declare.collect(state, path, value, allowed)
+  local function add(made)
+    if not allowed[made.kind] then
+      wrong(made.at, "%s does not belong into this folder (%s)", made.what, path)
+    end
+    state.declared[#state.declared + 1] = made
+  end
+  if getmetatable(value) == declaration then return add(value) end
+  if type(value) ~= "table" or #value == 0 then
+    wrong(path .. ":1", "the file returns %s; a script returns a declaration or a list of them",
+      value == nil and "nothing" or "a " .. type(value))
+  end
+  for i, made in ipairs(value) do
+    if getmetatable(made) ~= declaration then
+      wrong(path .. ":1", "entry %d of the returned list is no declaration but a %s", i, type(made))
+    end
+    add(made)
+  end
+end
+
+local function check_service(state, made)
+  if not state.system.services[made.service] then
+    wrong(made.at, '%s: service "%s" is not in the system file%s', made.what, made.service,
+      did_you_mean(made.service, state.system.services))
+  end
+end
+
+local function once(seen, made, name)
+  if seen[name] then wrong(made.at, "%s is declared twice; the other one is at %s", made.what, seen[name]) end
+  seen[name] = made.at
+end
+
+-- Checks everything against everything; returns the program.
+function declare.finish(state)
+  local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
+    policies = {}, breakers = {}, try = state.system.try }
+  local lists = { event = program.events, resource = program.resources, route = program.routes,
+    policy = program.policies }
+  local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }
+  for _, made in ipairs(state.declared) do
+    check_service(state, made)
+    local name = made.kind == "event" and made.name or made.service .. "\0" .. made.name
+    if made.kind == "route" then name = made.method .. " " .. made.path end
+    once(seen[made.kind], made, name)
+    if made.kind == "event" then events[made.name] = true end
+    local list = lists[made.kind]
+    list[#list + 1] = made
+  end
+  for _, made in ipairs(program.policies) do
+    for _, name in ipairs(made.on) do
+      if not events[name] then
+        wrong(made.at, '%s: event "%s" is not declared%s', made.what, tostring(name), did_you_mean(name, events))
+      end
+    end
+  end
+  for _, name in ipairs(list_of(state.system.breakers)) do
+    program.breakers[#program.breakers + 1] = { name = name, settings = state.system.breakers[name] }
+  end
+  return program
+end
+
+return declare

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/* Turns the normalised declarations of a state into the structs that the floors below work with. Everything lives in the
+ * program's arena. */
+#include "script/program.h"
+
+#include "script/convert.h"
+#include "script/fail.h"
+
+#include <lauxlib.h>
+
+#include <stdlib.h>
+
+static struct str text_of(lua_State *L, int table, const char *name, struct arena *a)
+{
+    struct str s = {NULL, 0};
+    if (lua_getfield(L, table, name) == LUA_TSTRING) {
+        s.p = lua_tolstring(L, -1, &s.n);
+        s = arena_str(a, s);
+    }
+    lua_pop(L, 1);
+    return s;
+}
+
+static bool number_of(lua_State *L, int table, const char *name, double *ret)
+{
+    bool there = lua_getfield(L, table, name) == LUA_TNUMBER;
+    if (there)
+        *ret = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return there;
+}
+
+static bool flag_of(lua_State *L, int table, const char *name)
+{
+    lua_getfield(L, table, name);
+    bool flag = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return flag;
+}
+
+/* Pushes the list of that name; returns its length. */
+static int list_of(lua_State *L, int table, const char *name)
+{
+    luaL_checkstack(L, 8, "program");
+    lua_getfield(L, table, name);
+    return lua_istable(L, -1) ? (int)lua_rawlen(L, -1) : 0;
+}
+
+/* ---- fields ---- */
+
+static enum field_type type_of(struct str name)
+{
+    static const struct {
+        struct str name;
+        enum field_type type;
+    } types[] = {
+        {STR("integer"), FIELD_INTEGER},     {STR("number"), FIELD_NUMBER},
+        {STR("decimal"), FIELD_DECIMAL},     {STR("text"), FIELD_TEXT},
+        {STR("boolean"), FIELD_BOOLEAN},     {STR("timestamp"), FIELD_TIMESTAMP},
+        {STR("json"), FIELD_JSON},
+    };
+    for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+        if (str_eq(types[i].name, name))
+            return types[i].type;
+    return FIELD_TEXT;
+}
+
+static void read_field(lua_State *L, int at, struct str owner, struct arena *a, struct field *f)
+{
+    double n;
+    memset(f, 0, sizeof(*f));
+    f->name = text_of(L, at, "name", a);
+    f->type = type_of(text_of(L, at, "type", a));
+    if (number_of(L, at, "scale", &n))
+        f->scale = (int)n;
+    f->required = flag_of(L, at, "required");
+    f->unique = flag_of(L, at, "unique");
+    f->index = flag_of(L, at, "index");
+    f->has_min = number_of(L, at, "min", &f->min);
+    f->has_max = number_of(L, at, "max", &f->max);
+    if (number_of(L, at, "length", &n))
+        f->max_length = (int64_t)n;
+    f->pattern = text_of(L, at, "pattern", a);
+    lua_getfield(L, at, "default");
+    if (!lua_isnil(L, -1)) {
+        convert_check(L, -1, owner, f, a, &f->default_value);
+        f->has_default = true;
+    }
+    lua_pop(L, 1);
+}
+
+static struct field *read_fields(lua_State *L, int table, struct str owner, struct arena *a,
+                                 int *ret_count)
+{
+    int n = list_of(L, table, "fields");
+    int list = lua_gettop(L);
+    struct field *fields = arena_zalloc(a, (size_t)(n > 0 ? n : 1) * sizeof(*fields));
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, list, i + 1);
+        read_field(L, lua_gettop(L), owner, a, &fields[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    *ret_count = n;
+    return fields;
+}
+
+/* ---- declarations ---- */
+
+struct service *program_service(const struct program *p, struct str name)
+{
+    for (int i = 0; i < p->service_count; i++)
+        if (str_eq(p->services[i].name, name))
+            return &p->services[i];
+    return NULL;
+}
+
+const struct resource *program_resource(const struct program *p, const struct service *s, struct str table)
+{
+    for (int i = 0; i < p->resource_count; i++)
+        if (p->resources[i].service == s && str_eq(p->resources[i].table->name, table))
+            return &p->resources[i];
+    return NULL;
+}
+
+static void read_services(lua_State *L, int top, struct program *p)
+{
+    p->service_count = list_of(L, top, "services");
+    p->services = arena_zalloc(p->arena, (size_t)(p->service_count + 1) * sizeof(*p->services));
+    for (int i = 0; i < p->service_count; i++) {
+        struct str name;
+        lua_rawgeti(L, -1, i + 1);
+        name.p = lua_tolstring(L, -1, &name.n);
+        p->services[i] = (struct service){i, arena_str(p->arena, name), http_router_new()};
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_event(lua_State *L, int at, struct program *p, int number)
+{
+    struct arena *a = p->arena;
+    struct event_type *e = arena_zalloc(a, sizeof(*e));
+    e->number = number;
+    e->service = text_of(L, at, "service", a);
+    e->name = text_of(L, at, "name", a);
+    e->key_name = text_of(L, at, "key_name", a);
+    e->fields = read_fields(L, at, e->name, a, &e->field_count);
+    e->key_field = event_type_field(e, text_of(L, at, "key_field", a));
+    p->schema.events[number] = e;
+    p->event_shapes[number] = (struct record_shape){e->name, {NULL, 0}, e->fields, e->field_count};
+}
+
+static void read_events(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "events");
+    p->schema.events = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(void *));
+    p->event_shapes = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->event_shapes));
+    p->schema.event_count = n;
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        read_event(L, lua_gettop(L), p, i);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_indexes(lua_State *L, int at, struct arena *a, struct store_table *t)
+{
+    int n = list_of(L, at, "indexes");
+    int list = lua_gettop(L);
+    t->indexes = arena_zalloc(a, (size_t)(n + 1) * sizeof(*t->indexes));
+    t->index_count = n;
+    for (int i = 0; i < n; i++) {
+        struct store_index *index = &t->indexes[i];
+        lua_rawgeti(L, list, i + 1);
+        index->unique = flag_of(L, -1, "unique");
+        index->count = (int)lua_rawlen(L, -1);
+        for (int c = 0; c < index->count; c++) {
+            struct str name;
+            lua_rawgeti(L, -1, c + 1);
+            name.p = lua_tolstring(L, -1, &name.n);
+            index->columns[c] = store_table_column(t, name);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static bool has_function(lua_State *L, int at, const char *name)
+{
+    bool there = lua_getfield(L, at, name) == LUA_TFUNCTION;
+    lua_pop(L, 1);
+    return there;
+}
+
+static void read_resource(lua_State *L, int at, struct program *p, int i)
+{
+    struct arena *a = p->arena;
+    struct resource *r = &p->resources[i];
+    struct store_table *t = arena_zalloc(a, sizeof(*t));
+    t->number = i;
+    t->service = text_of(L, at, "service", a);
+    t->name = text_of(L, at, "name", a);
+    t->id_name = text_of(L, at, "id", a);
+    t->fields = read_fields(L, at, t->name, a, &t->field_count);
+    read_indexes(L, at, a, t);
+    p->schema.tables[i] = t;
+    r->number = i + 1;
+    r->table = t;
+    r->service = program_service(p, t->service);
+    r->shape = (struct record_shape){t->name, t->id_name, t->fields, t->field_count};
+    r->path = text_of(L, at, "path", a);
+    r->rel = text_of(L, at, "rel", a);
+    r->before_create = has_function(L, at, "before_create");
+    r->on_create = has_function(L, at, "on_create");
+}
+
+static void read_resources(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "resources");
+    p->resources = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->resources));
+    p->schema.tables = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(void *));
+    p->resource_count = p->schema.table_count = n;
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        read_resource(L, lua_gettop(L), p, i);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_routes(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "routes");
+    p->routes = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->routes));
+    p->route_count = n;
+    for (int i = 0; i < n; i++) {
+        struct route *r = &p->routes[i];
+        lua_rawgeti(L, -1, i + 1);
+        int at = lua_gettop(L);
+        r->number = i + 1;
+        r->service = program_service(p, text_of(L, at, "service", p->arena));
+        r->method = http_method_from(text_of(L, at, "method", p->arena));
+        r->path = text_of(L, at, "path", p->arena);
+        lua_settop(L, at - 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_policy(lua_State *L, int at, struct program *p, int i)
+{
+    struct arena *a = p->arena;
+    struct bus_policy *policy = &p->policies[i];
+    policy->index = i;
+    policy->service = text_of(L, at, "service", a);
+    policy->name = text_of(L, at, "name", a);
+    policy->renamed_from = text_of(L, at, "renamed_from", a);
+    policy->park = flag_of(L, at, "park");
+    int n = list_of(L, at, "on");
+    policy->types = arena_zalloc(a, (size_t)(n + 1) * sizeof(void *));
+    policy->type_count = n;
+    for (int k = 0; k < n; k++) {
+        struct str name;
+        lua_rawgeti(L, -1, k + 1);
+        name.p = lua_tolstring(L, -1, &name.n);
+        policy->types[k] = store_schema_event(&p->schema, name);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_policies(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "policies");
+    p->policies = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->policies));
+    p->policy_count = n;
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        read_policy(L, lua_gettop(L), p, i);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_breaker(lua_State *L, int at, struct program *p, int i)
+{
+    static const struct breaker_conf defaults = BREAKER_CONF_DEFAULT;
+    struct program_breaker *b = &p->breakers[i];
+    struct err err;
+    b->name = text_of(L, at, "name", p->arena);
+    b->conf = defaults;
+    struct {
+        const char *name;
+        int *value;
+    } settings[] = {
+        {"timeout_ms", &b->conf.timeout_ms}, {"limit", &b->conf.limit},
+        {"volume", &b->conf.volume},         {"error_percent", &b->conf.error_percent},
+        {"sleep_ms", &b->conf.sleep_ms},     {"window_ms", &b->conf.window_ms},
+    };
+    lua_getfield(L, at, "settings");
+    for (size_t k = 0; k < sizeof(settings) / sizeof(*settings); k++) {
+        double n;
+        if (!number_of(L, lua_gettop(L), settings[k].name, &n))
+            continue;
+        if (n != (double)(int)n)
+            fail_misuse(L, "breakers.%.*s.%s must be a whole number", STR_ARG(b->name), settings[k].name);
+        *settings[k].value = (int)n;
+    }
+    lua_pop(L, 1);
+    if (breaker_conf_check(&b->conf, &err) != 0)
+        fail_misuse(L, "breakers.%.*s: %s", STR_ARG(b->name), err.message);
+}
+
+static void read_breakers(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "breakers");
+    p->breakers = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->breakers));
+    p->breaker_count = n;
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);
+        read_breaker(L, lua_gettop(L), p, i);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_hints(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "try");
+    p->hints = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->hints));
+    p->hint_count = n;
+    for (int i = 0; i < n; i++) {
+        struct str s;
+        lua_rawgeti(L, -1, i + 1);
+        s.p = lua_tolstring(L, -1, &s.n);
+        p->hints[i] = arena_str(p->arena, s);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* ---- routers ---- */
+
+static void add_endpoint(lua_State *L, struct program *p, enum http_method method, struct str path,
+                         struct endpoint made)
+{
+    struct err err;
+    struct endpoint *e = arena_alloc(p->arena, sizeof(*e));
+    *e = made;
+    if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
+        http_router_add(p->gateway, method, path, e, &err) != 0)
+        fail_misuse(L, "%s (service %.*s)", err.message, STR_ARG(e->service->name));
+}
+
+static void fill_routers(lua_State *L, struct program *p)
+{
+    for (int i = 0; i < p->resource_count; i++) {
+        const struct resource *r = &p->resources[i];
+        struct buf item = BUF_INIT;
+        buf_adds(&item, r->path);
+        buf_lit(&item, "/{id}");
+        struct str item_path = arena_str(p->arena, buf_str(&item));
+        buf_deinit(&item);
+        add_endpoint(L, p, HTTP_GET_, r->path, (struct endpoint){ENDPOINT_LIST, r->service, r, NULL});
+        add_endpoint(L, p, HTTP_POST_, r->path, (struct endpoint){ENDPOINT_CREATE, r->service, r, NULL});
+        add_endpoint(L, p, HTTP_GET_, item_path, (struct endpoint){ENDPOINT_ITEM, r->service, r, NULL});
+    }
+    for (int i = 0; i < p->route_count; i++) {
+        const struct route *r = &p->routes[i];
+        add_endpoint(L, p, r->method, r->path, (struct endpoint){ENDPOINT_ROUTE, r->service, NULL, r});
+    }
+}
+
+/* Owns the half-built program while reading may raise. */
+static int program_guard_gc(lua_State *L)
+{
+    struct program **guard = lua_touserdata(L, 1);
+    program_free(*guard);
+    *guard = NULL;
+    return 0;
+}
+
+static struct program **push_guard(lua_State *L, struct program *p)
+{
+    struct program **guard = lua_newuserdatauv(L, sizeof(*guard), 0);
+    *guard = p;
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, program_guard_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    return guard;
+}
+
+struct program *program_read(lua_State *L, struct str system)
+{
+    int top = lua_gettop(L);
+    struct arena *a = arena_new(16 << 10);
+    struct program *p = arena_zalloc(a, sizeof(*p));
+    p->arena = a;
+    struct program **guard = push_guard(L, p);
+    p->generation = 1;
+    p->system = arena_str(a, system);
+    p->gateway = http_router_new();
+    read_services(L, top, p);
+    read_events(L, top, p);
+    read_resources(L, top, p);
+    read_routes(L, top, p);
+    read_policies(L, top, p);
+    read_breakers(L, top, p);
+    read_hints(L, top, p);
+    fill_routers(L, p);
+    *guard = NULL;
+    lua_settop(L, top);
+    return p;
+}
+
+void program_free(struct program *p)
+{
+    if (p == NULL)
+        return;
+    for (int i = 0; i < p->service_count; i++)
+        http_router_free(p->services[i].router);
+    http_router_free(p->gateway);
+    arena_free(p->arena);
+}

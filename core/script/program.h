@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <lua.h>
+
+#include "breaker/breaker.h"
+#include "bus/bus.h"
+#include "http/router.h"
+#include "script/record.h"
+
+/* A loaded script tree as the host sees it: what was declared, without the functions. Built once, immutable, shared by all
+ * workers; each worker's Lua state has the functions under the same numbers. */
+struct service {
+    int number;
+    struct str name;
+    struct http_router *router; /* its resources and routes, for sibling calls; targets: struct endpoint */
+};
+
+struct resource {
+    int number; /* from 1, in `resources` of every state */
+    struct service *service;
+    struct store_table *table;
+    struct record_shape shape;
+    struct str path, rel;
+    bool before_create, on_create;
+};
+
+struct route {
+    int number; /* from 1 */
+    struct service *service;
+    enum http_method method;
+    struct str path;
+};
+
+enum endpoint_kind { ENDPOINT_LIST, ENDPOINT_ITEM, ENDPOINT_CREATE, ENDPOINT_ROUTE };
+
+struct endpoint {
+    enum endpoint_kind kind;
+    struct service *service;
+    const struct resource *resource; /* LIST, ITEM, CREATE */
+    const struct route *route;       /* ROUTE */
+};
+
+struct program_breaker {
+    struct str name;
+    struct breaker_conf conf;
+};
+
+struct program {
+    struct arena *arena;
+    int64_t generation;
+    struct str system;
+    struct service *services;
+    int service_count;
+    struct store_schema schema;
+    struct resource *resources;
+    int resource_count;
+    struct route *routes;
+    int route_count;
+    struct record_shape *event_shapes; /* in the order of schema.events */
+    struct bus_policy *policies;
+    int policy_count;
+    struct program_breaker *breakers;
+    int breaker_count;
+    struct str *hints;                 /* the system's `try` lines, shown at the start */
+    int hint_count;
+    struct http_router *gateway;       /* everything reachable from outside */
+};
+
+/* Reads what core/script/lua/declare.lua collected: the normalised table at the top of L. Raises on what cannot be (too
+ * many fields, two of one path); returns owned. [-0, +0, e] */
+struct program *program_read(lua_State *L, struct str system);
+void program_free(struct program *p);
+struct service *program_service(const struct program *p, struct str name);
+/* The resource of that table name in a service, or NULL. */
+const struct resource *program_resource(const struct program *p, const struct service *s,
+                                        struct str table);

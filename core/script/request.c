@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* The way in: route, back-pressure, injected faults; then a read or a task; and the way out, the answer or the problem. */
+#include "script/request.h"
+
+#include "base/log.h"
+#include "http/problem.h"
+#include "script/fail.h"
+
+#include <stdio.h>
+
+#define ROOM_WAIT_NS (2 * NS_PER_S)
+
+static bool is_correlation_id(struct str s)
+{
+    if (s.n < 1 || s.n > 64)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+                  c == '_' || c == '-';
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* Unique enough to find a request in the log again: a counter under a seed of this host, mixed (splitmix64). */
+static struct str make_correlation_id(struct host *h, struct arena *a)
+{
+    uint64_t z = h->id_seed + UINT64_C(0x9e3779b97f4a7c15) * ++h->id_count;
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    char *text = arena_alloc(a, 17);
+    snprintf(text, 17, "%016llx", (unsigned long long)z);
+    return (struct str){text, 16};
+}
+
+void request_add_header(struct request *r, struct str name, struct str value)
+{
+    if (r->header_count < sizeof(r->headers) / sizeof(*r->headers))
+        r->headers[r->header_count++] = (struct http_header){name, value};
+}
+
+void request_answer(struct request *r)
+{
+    struct buf text = r->text; /* the exchange, and the request in its arena, are gone after the answer */
+    request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
+    http_answer(r->x, r->status, r->content_type, r->headers, r->header_count, buf_str(&text));
+    buf_deinit(&text);
+}
+
+void request_fail(struct request *r, const struct task_error *e)
+{
+    struct http_problem p = {
+        .status = fail_status(e),
+        .code = e->code,
+        .message = e->message,
+        .path = r->http->path,
+        .correlation_id = r->correlation_id,
+        .extra = e->details,
+        .wall_ms = clock_wall_ms(loop_clock(r->host->loop)),
+    };
+    buf_clear(&r->text);
+    http_problem_write(&r->text, &p);
+    r->status = p.status;
+    r->content_type = http_problem_type(http_header_find(r->http, STR("Accept")));
+    r->header_count = 0;
+    if (p.status == 503) {
+        int64_t seconds = (e->retry_after_ms + 999) / 1000;
+        char *text = arena_alloc(r->arena, 24);
+        int n = snprintf(text, 24, "%lld", (long long)(seconds > 0 ? seconds : 1));
+        request_add_header(r, STR("Retry-After"), (struct str){text, (size_t)n});
+    }
+    if (p.status == 405 && r->match.allow[0] != '\0')
+        request_add_header(r, STR("Allow"), str_from(r->match.allow));
+    request_answer(r);
+}
+
+void request_fail_code(struct request *r, enum err_code code, const char *message)
+{
+    struct err err;
+    struct task_error e;
+    err_set(&err, code, "%s", message);
+    fail_from_err(r->arena, &err, &e);
+    request_fail(r, &e);
+}
+
+/* ---- the way in ---- */
+
+static void run_endpoint(struct request *r)
+{
+    if (r->fault) {
+        request_fail_code(r, ERR_FAILED, "a fault set by the operator");
+        return;
+    }
+    switch (r->endpoint->kind) {
+    case ENDPOINT_LIST:
+        request_read_list(r);
+        break;
+    case ENDPOINT_ITEM:
+        request_read_item(r);
+        break;
+    case ENDPOINT_CREATE:
+    case ENDPOINT_ROUTE:
+        request_start_task(r);
+        break;
+    }
+}
+
+static void delay_over(struct loop_timer *t)
+{
+    struct request *r = list_entry(t, struct request, timer);
+    list_remove(&r->node);
+    run_endpoint(r);
+}
+
+static void apply_faults(struct request *r)
+{
+    struct host *h = r->host;
+    struct faults_roll roll;
+    if (!faults_roll(h->faults, r->endpoint->service->name, &roll)) {
+        run_endpoint(r);
+        return;
+    }
+    r->fault = roll.fail;
+    if (roll.delay_ns == 0) {
+        run_endpoint(r);
+        return;
+    }
+    r->timer.fn = delay_over;
+    list_push(&h->requests, &r->node);
+    loop_timer_start(h->loop, &r->timer, loop_now_ns(h->loop) + roll.delay_ns);
+}
+
+static void room_came(struct bus_waiter *w)
+{
+    struct request *r = list_entry(w, struct request, waiter);
+    r->waiting = false;
+    list_remove(&r->node);
+    loop_timer_stop(r->host->loop, &r->timer);
+    apply_faults(r);
+}
+
+static void no_room_in_time(struct loop_timer *t)
+{
+    struct request *r = list_entry(t, struct request, timer);
+    r->waiting = false;
+    list_remove(&r->node);
+    bus_worker_unwait(r->host->bus_worker, &r->waiter);
+    request_fail_code(r, ERR_QUEUE_FULL, "too many events wait for their policies");
+}
+
+/* Writes wait while the policies are far behind: the clients that wait are the back-pressure. */
+static void admit(struct request *r)
+{
+    struct host *h = r->host;
+    if (r->http->method == HTTP_GET_ || r->http->method == HTTP_HEAD_ || bus_has_room(h->bus)) {
+        apply_faults(r);
+        return;
+    }
+    r->timer.fn = no_room_in_time;
+    r->waiter.fn = room_came;
+    r->waiting = true;
+    list_push(&h->requests, &r->node);
+    loop_timer_start(h->loop, &r->timer, loop_now_ns(h->loop) + ROOM_WAIT_NS);
+    bus_worker_wait(h->bus_worker, &r->waiter);
+}
+
+static void no_route(struct request *r)
+{
+    char text[300];
+    if (!r->match.path_known) {
+        snprintf(text, sizeof(text), "no such path: %.*s", (int)(r->http->path.n < 200 ? r->http->path.n : 200),
+                 r->http->path.p);
+        request_fail_code(r, ERR_NOT_FOUND, text);
+        return;
+    }
+    if (r->http->method == HTTP_OPTIONS_) {
+        r->status = 200;
+        request_add_header(r, STR("Allow"), str_from(r->match.allow));
+        request_answer(r);
+        return;
+    }
+    snprintf(text, sizeof(text), "Request method '%.*s' not supported", STR_ARG(r->http->method_name));
+    request_fail_code(r, ERR_METHOD, text);
+}
+
+void host_request(struct host *h, struct http_exchange *x)
+{
+    struct arena *a = http_exchange_arena(x);
+    struct request *r = arena_zalloc(a, sizeof(*r));
+    r->host = h;
+    r->x = x;
+    r->http = http_exchange_request(x);
+    r->arena = a;
+    h->counts.requests++;
+    struct str sent = http_header_find(r->http, STR("X-Correlation-Id"));
+    r->correlation_id = is_correlation_id(sent) ? sent : make_correlation_id(h, a);
+    if (h->draining) {
+        request_fail_code(r, ERR_STOPPED, "the server is stopping");
+        return;
+    }
+    http_router_match(h->program->gateway, a, r->http->method, r->http->path, &r->match);
+    r->endpoint = r->match.target;
+    if (r->endpoint == NULL)
+        no_route(r);
+    else
+        admit(r);
+}
+
+/* Requests that wait for room or sit out a delay when the drain is over. */
+void request_cancel_waiting(struct host *h)
+{
+    for (struct list *node; (node = list_pop(&h->requests)) != NULL;) {
+        struct request *r = list_entry(node, struct request, node);
+        loop_timer_stop(h->loop, &r->timer);
+        if (r->waiting)
+            bus_worker_unwait(h->bus_worker, &r->waiter);
+        request_fail_code(r, ERR_CANCELLED, "the server is stopping");
+    }
+}

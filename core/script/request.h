@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "http/answer.h"
+#include "script/host.h"
+
+/* One HTTP request on its way: from the route to the answer. Lives in the exchange's arena. */
+struct request {
+    struct host *host;
+    struct http_exchange *x;
+    const struct http_request *http;
+    struct arena *arena;
+    const struct endpoint *endpoint;
+    struct http_match match;
+    struct str correlation_id;
+    const struct json *body; /* CREATE: the parsed body */
+
+    struct loop_timer timer; /* an injected delay, or the wait for room */
+    struct bus_waiter waiter;
+    bool waiting, fault;
+    struct list node; /* host->requests while it waits or is delayed */
+
+    int status;              /* the answer, as the task left it */
+    struct str content_type;
+    struct buf text;
+    struct http_header headers[34];
+    size_t header_count;
+};
+
+/* Answers with a problem body and ends the request. */
+void request_fail(struct request *r, const struct task_error *e);
+void request_fail_code(struct request *r, enum err_code code, const char *message);
+/* Answers with what is in the request's answer fields and ends it. */
+void request_answer(struct request *r);
+/* Adds a header to the answer; both borrowed until then. Drops what exceeds the array. */
+void request_add_header(struct request *r, struct str name, struct str value);
+/* GET of an item and of a collection need no script (reading.c). */
+void request_read_item(struct request *r);
+void request_read_list(struct request *r);
+/* Fails the requests that wait for room or sit out a delay: the drain is over. */
+void request_cancel_waiting(struct host *h);
+/* Starts the task of a create or a route (serving.c). */
+void request_start_task(struct request *r);

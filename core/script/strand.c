@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* Coroutines of the host: taken from a pool (making one costs more than running a small handler), resumed here and
+ * nowhere else, and closed when their task no longer needs them. */
+#include "script/strand.h"
+
+#include "script/host.h"
+
+#include <lauxlib.h>
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* An idle coroutine, anchored in the registry. */
+struct coroutine {
+    struct coroutine *next;
+    lua_State *L;
+    int ref;
+};
+
+/* What a waiting strand yields. Scripts cannot make one; script/coroutine.c passes it on. */
+const char strand_wait_token = 0;
+
+static int make_coroutine(lua_State *L)
+{
+    struct coroutine *c = lua_touserdata(L, 1);
+    c->L = lua_newthread(L);
+    c->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static struct strand *strand_take(struct task *t)
+{
+    struct host *h = t->host;
+    struct coroutine *c = h->idle_coroutines;
+    if (c == NULL) {
+        struct err err;
+        c = xcalloc(1, sizeof(*c));
+        if (host_protected(h, make_coroutine, c, &err) != 0)
+            abort(); /* a host that cannot make a coroutine cannot report it either */
+    } else {
+        h->idle_coroutines = c->next;
+    }
+    struct strand *s = xcalloc(1, sizeof(*s));
+    s->task = t;
+    s->L = c->L;
+    s->ref = c->ref;
+    free(c);
+    list_init(&s->children_head);
+    list_push(&t->strands, &s->node);
+    return s;
+}
+
+struct strand *strand_root(struct task *t, lua_CFunction fn)
+{
+    struct strand *s = strand_take(t);
+    s->service = t->service;
+    lua_pushcfunction(s->L, fn); /* a light function and a light pointer: neither allocates */
+    lua_pushlightuserdata(s->L, t);
+    return s;
+}
+
+struct strand *strand_new(lua_State *L, struct strand *parent, int n)
+{
+    struct strand *s = strand_take(parent->task);
+    s->service = parent->service;
+    s->depth = parent->depth;
+    s->snapshot = parent->snapshot;
+    s->parent = parent;
+    s->scope = store_scope_open(strand_scope(parent));
+    list_push(&parent->children_head, &s->sibling);
+    lua_checkstack(s->L, n + 1);
+    lua_xmove(L, s->L, n + 1);
+    return s;
+}
+
+void strand_run(struct strand *s, lua_State *from)
+{
+    struct host *h = s->task->host;
+    struct strand *before = h->current;
+    /* A fresh coroutine holds its function and arguments, a waiting one resumes its continuation without any. */
+    int args = s->op == NULL ? lua_gettop(s->L) - 1 : 0;
+    int results = 0;
+    s->op = NULL;
+    h->current = s;
+    int status = lua_resume(s->L, from, args, &results);
+    h->current = before;
+    if (status == LUA_YIELD) {
+        assert(s->op != NULL);
+        lua_pop(s->L, results);
+        return;
+    }
+    s->op = NULL;
+    s->status = status;
+    s->ended = true;
+    s->on_end(s);
+}
+
+void strand_cancel(struct strand *s)
+{
+    list_each(node, &s->children_head)
+    {
+        struct strand *child = list_entry(node, struct strand, sibling);
+        strand_cancel(child);
+    }
+    if (s->ended)
+        return;
+    if (s->op != NULL) {
+        struct op *op = s->op;
+        s->op = NULL;
+        op->class->cancel(op);
+    }
+    struct host *h = s->task->host;
+    struct strand *before = h->current;
+    h->current = s;
+    lua_resetthread(s->L); /* runs <close> variables; they cannot wait */
+    h->current = before;
+    lua_settop(s->L, 0);
+    s->ended = true;
+    s->status = LUA_ERRRUN;
+}
+
+static void leave_ready_queue(struct strand *s)
+{
+    struct host *h = s->task->host;
+    struct strand **at = &h->ready_first;
+    while (*at != s)
+        at = &(*at)->next_ready;
+    *at = s->next_ready;
+    if (h->ready_last == &s->next_ready)
+        h->ready_last = at;
+    s->ready = false;
+}
+
+void strand_close_snapshot(struct strand *s)
+{
+    if (s->owns_snapshot)
+        store_snapshot_close(s->snapshot);
+    s->snapshot = NULL;
+    s->owns_snapshot = false;
+}
+
+void strand_free(struct strand *s)
+{
+    struct host *h = s->task->host;
+    assert(s->ended && list_empty(&s->children_head));
+    if (s->ready)
+        leave_ready_queue(s);
+    if (list_linked(&s->sibling))
+        list_remove(&s->sibling);
+    list_remove(&s->node);
+    strand_close_snapshot(s);
+    if (s->anchored) {
+        lua_pushnil(h->L); /* clearing an entry that exists does not allocate */
+        lua_rawsetp(h->L, LUA_REGISTRYINDEX, s);
+    }
+    if (s->status != LUA_OK)
+        lua_resetthread(s->L);
+    lua_settop(s->L, 0);
+    struct coroutine *c = xcalloc(1, sizeof(*c));
+    c->L = s->L;
+    c->ref = s->ref;
+    c->next = h->idle_coroutines;
+    h->idle_coroutines = c;
+    free(s);
+}
+
+void strand_pool_free(struct host *h)
+{
+    while (h->idle_coroutines != NULL) {
+        struct coroutine *c = h->idle_coroutines;
+        h->idle_coroutines = c->next;
+        free(c);
+    }
+}
+
+void strand_make_ready(struct strand *s)
+{
+    struct host *h = s->task->host;
+    if (s->ready)
+        return;
+    s->ready = true;
+    s->next_ready = NULL;
+    *h->ready_last = s;
+    h->ready_last = &s->next_ready;
+    loop_defer(h->loop, &h->run_ready);
+}
+
+struct store_scope *strand_scope(struct strand *s)
+{
+    if (s->scope == NULL)
+        s->scope = s->parent == NULL ? store_scope_open(NULL)
+                                     : store_scope_open(strand_scope(s->parent));
+    return s->scope;
+}
+
+void strand_drop_scopes(struct strand *s, struct store_scope *until)
+{
+    while (s->scope != until) {
+        struct store_scope *parent = s->scope->parent;
+        store_scope_drop(s->scope);
+        s->scope = parent;
+    }
+}
+
+struct op *task_op_new(lua_State *L, size_t size, const struct op_class *class)
+{
+    struct op *op = lua_newuserdatauv(L, size, 0);
+    memset(op, 0, size);
+    op->class = class;
+    op->strand = host_of(L)->current;
+    return op;
+}
+
+static int await_over(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    struct op *op = (struct op *)context;
+    struct host *h = host_of(L);
+    if (h == NULL || !op->completed || op->strand != h->current)
+        return luaL_error(L, "a coroutine that waits for the host was resumed from elsewhere");
+    return op->class->push(L, op);
+}
+
+/* A coroutine of the script's own may be closed and collected while its op is under way: the registry keeps the op. */
+static void anchor(lua_State *L, struct strand *s)
+{
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, s);
+    s->anchored = true;
+}
+
+int task_await(lua_State *L, struct op *op)
+{
+    if (op->completed)
+        return op->class->push(L, op);
+    assert(op->strand->op == NULL && lua_touserdata(L, -1) == (void *)op);
+    if (L != op->strand->L)
+        anchor(L, op->strand);
+    op->strand->op = op;
+    lua_pushlightuserdata(L, (void *)&strand_wait_token);
+    return lua_yieldk(L, 1, (lua_KContext)op, await_over);
+}
+
+void op_complete(struct op *op)
+{
+    assert(!op->completed);
+    op->completed = true;
+    if (op->strand->op == op)
+        strand_make_ready(op->strand);
+}
+
+struct strand *task_check(lua_State *L, const char *word)
+{
+    struct host *h = host_of(L);
+    if (h == NULL || h->current == NULL)
+        luaL_error(L, "%s cannot be used while scripts load", word);
+    return h->current;
+}
+
+struct strand *task_check_wait(lua_State *L, const char *word)
+{
+    struct strand *s = task_check(L, word);
+    if (!lua_isyieldable(L) || s->task->host->unyieldable > 0)
+        luaL_error(L, "%s may have to wait and cannot be used here (inside a sort or gsub callback, a metamethod "
+                   "called from C, or a <close> variable)", word);
+    return s;
+}
