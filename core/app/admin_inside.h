@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "app/admin.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "http/answer.h"
+#include "http/router.h"
+
+/* What the files of the admin side share with each other; nobody else includes it. */
+struct admin {
+    struct admin_conf conf;
+    struct http_server *server;
+    struct http_router *router;
+    struct list readers;    /* of the event log (admin_events.c) */
+    struct list discards;   /* letters on their way out (admin_letters.c) */
+    struct bus_watch watch; /* wakes the readers that follow */
+};
+
+/* One request. Lives in the exchange's arena: gone with the answer. */
+struct admin_call {
+    struct admin *admin;
+    struct http_exchange *x;
+    const struct http_request *request;
+    struct arena *arena;
+    struct http_match match;
+    struct str correlation_id;
+};
+
+typedef void admin_fn(struct admin_call *c);
+
+/* Answers; the call is gone afterwards. */
+void admin_answer(struct admin_call *c, int status, struct str type, struct str body);
+/* The same with application/json; consumes body. */
+void admin_answer_json(struct admin_call *c, int status, struct buf *body);
+void admin_problem(struct admin_call *c, int status, enum err_code code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void admin_problem_err(struct admin_call *c, const struct err *err);
+/* X-Correlation-Id, for streams. */
+struct http_header admin_correlation(const struct admin_call *c);
+/* Query parameters. False: the call has been answered with 400, which names the parameter. An
+ * absent one (or an empty text) leaves *ret as it is; *ret_given, which may be NULL, says whether
+ * there was one. */
+bool admin_query_text(struct admin_call *c, const char *name, struct str *ret);
+bool admin_query_number(struct admin_call *c, const char *name, int64_t min, int64_t max,
+                        int64_t *ret, bool *ret_given);
+bool admin_query_flag(struct admin_call *c, const char *name, bool *ret);
+
+/* Handlers, by file. */
+admin_fn admin_events_get;
+void admin_events_close(struct admin *a); /* ends all readers */
+void admin_events_wake(struct bus_watch *w);
+admin_fn admin_letters_list, admin_letters_show, admin_letters_discard, admin_letters_retry,
+    admin_letters_retry_all;
+void admin_letters_close(struct admin *a);
+admin_fn admin_state_services, admin_state_breakers, admin_state_faults, admin_state_set_faults,
+    admin_state_clear_faults;
+admin_fn admin_health_live, admin_health_ready, admin_health_actuator, admin_health_metrics;
+
+/* Writers: a member of an object or item of a list, with the comma that it needs. */
+void admin_write_item(struct buf *out);
+void admin_write_key(struct buf *out, const char *name);
+void admin_write_text(struct buf *out, const char *name, struct str value);
+void admin_write_int(struct buf *out, const char *name, int64_t value);
+void admin_write_time(struct buf *out, const char *name, int64_t wall_ms);
+/* "k3x9q2ab-42"; null for 0. */
+void admin_write_event_id(struct buf *out, const char *name, struct str log_name, int64_t seq);
+/* One event as the log has it: an object on one line. */
+void admin_write_event(struct buf *out, struct str log_name, const struct store_logged *e);

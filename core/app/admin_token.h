@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* True for "Bearer TOKEN" with this very token; takes the same time whichever bytes differ. */
+bool admin_token_matches(struct str token, struct str authorization);
+/* The token of a client: MOONTIDE_ADMIN_TOKEN, else the file, else DATA/admin.token (data may be
+ * empty). Never makes one: ERR_NOT_FOUND if there is none. */
+int admin_token_find(struct str token_file, struct str data, struct buf *ret, struct err *err);

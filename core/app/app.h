@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "app/admin.h"
+#include "app/config.h"
+#include "app/worker.h"
+#include "loop/signals.h"
+
+/* The composition root: what a running process consists of, in the order in which it is made. app.c opens and closes,
+ * app_run.c runs it. */
+struct app {
+    const struct config *config;
+    struct clock clock;
+    struct loop *loop; /* of the main thread */
+    struct mailbox *mailbox;
+    struct program *program;
+    lua_State **states; /* one a worker, until a worker takes it */
+    struct store *store;
+    struct store_session *session; /* of the main thread */
+    struct registry *breakers;
+    struct faults *faults;
+    struct lanes *lanes;
+    struct bus *bus;
+    struct buf token, listen_address, admin_address;
+    int listen_fd, admin_fd;
+    struct worker **workers;
+    int worker_count;
+    struct admin *admin;
+    struct str *service_names;
+    struct signals *signals;
+    struct loop_timer drain_end;
+    int drained; /* workers */
+    bool ready, stopping;
+};
+
+/* Loads the scripts, opens everything, starts the workers. -1: err; app_close cleans up either way. */
+int app_open(struct app *a, const struct config *config, struct err *err);
+void app_close(struct app *a);

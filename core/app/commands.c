@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* One table of commands: what is dispatched, what help lists and what a typo is compared with
+ * cannot differ. */
+#include "app/commands.h"
+
+#include "app/commands_inside.h"
+
+#include <stdio.h>
+
+#define COMMON                                                                                     \
+    "\nThe server is found by --admin, else DATA/run.json, else the only one below ./data.\n"      \
+    "  --admin HOST:PORT        its admin address\n"                                               \
+    "  --data DIR               its data folder\n"                                                 \
+    "  --admin-token-file FILE  else MOONTIDE_ADMIN_TOKEN, else DATA/admin.token\n"
+#define OUTPUT "  -o json                  JSON instead of text\n"
+
+static int run_run(int argc, char **argv);
+static int run_version(int argc, char **argv);
+static int run_help(int argc, char **argv);
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* gets what follows the command */
+    const char *usage, *summary, *details;
+} commands[] = {
+    {"run", run_run, "[SYSTEM] [FLAGS]", "run a system until a signal ends it",
+     "SYSTEM is bookmarket unless named.\n"
+     "  --scripts DIR            folder of scripts (./scripts)\n"
+     "  --data DIR               data folder (./data/SYSTEM)\n"
+     "  --listen HOST:PORT       gateway (127.0.0.1:8088); port 0 picks a free one\n"
+     "  --admin HOST:PORT        admin side (127.0.0.1:8090)\n"
+     "  --workers N              1 to 64 (one a core)\n"
+     "  --config FILE            settings: a Lua file that returns a table\n"
+     "  --set KEY=VALUE          one setting, as in breakers.payment.timeout_ms=610\n"
+     "  --admin-token-file FILE  file with the admin token\n"
+     "  --log-level LEVEL        debug, info, warn or error\n"},
+    {"test", app_test, "[PATH]", "run the specs of the scripts", ""},
+    {"status", commands_state_status, "[FLAGS]", "is it ready, and what runs", COMMON OUTPUT},
+    {"events", commands_log_events, "[FLAGS]", "list the event log, or follow it",
+     "  --from N                 first event (1)\n"
+     "  --type T, --service S, --key K   only these\n"
+     "  --limit N                at most so many (1000)\n"
+     "  --follow                 go on with what comes\n" COMMON
+     "  -o json                  one JSON object a line\n"},
+    {"letters", commands_log_letters,
+     "[list | show ID | retry ID | retry --policy NAME | retry --all | discard ID]",
+     "events that a policy gave up on",
+     "  --policy NAME            only letters of this policy\n"
+     "  --limit N                list at most so many (100)\n" COMMON OUTPUT},
+    {"services", commands_state_services, "[list]", "services and their policies", COMMON OUTPUT},
+    {"breakers", commands_state_breakers, "[list]", "circuit breakers and their counts",
+     COMMON OUTPUT},
+    {"version", run_version, "", "print the version", ""},
+    {"help", run_help, "[COMMAND]", "print help", ""},
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const struct command *find_command(struct str name)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (str_eq(name, str_from(commands[i].name)))
+            return &commands[i];
+    }
+    return NULL;
+}
+
+static int refuse_command(struct str name)
+{
+    struct str names[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++)
+        names[i] = str_from(commands[i].name);
+    struct str nearest = str_nearest(name, names, COMMANDS);
+    if (nearest.n > 0)
+        return commands_fail(EXIT_USAGE, "unknown command \"%.*s\"; did you mean \"%.*s\"?",
+                             STR_ARG(name), STR_ARG(nearest));
+    return commands_fail(EXIT_USAGE, "unknown command \"%.*s\"; \"moontide help\" lists them",
+                         STR_ARG(name));
+}
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: moontide COMMAND [ARGUMENTS]\n\n", out);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n\"moontide help COMMAND\" tells more.\n", out);
+}
+
+static void print_help(const struct command *c)
+{
+    printf("usage: moontide %s %s\n\n%c%s.\n", c->name, c->usage, c->summary[0] - 'a' + 'A',
+           c->summary + 1);
+    if (c->details[0])
+        printf("%s%s", c->details[0] == '\n' ? "" : "\n", c->details);
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        struct str word = str_from(argv[i]);
+        if (str_eq(word, STR("--help")) || str_eq(word, STR("-h")))
+            return true;
+    }
+    return false;
+}
+
+static int run_run(int argc, char **argv)
+{
+    struct config config;
+    struct err err;
+    int code = config_parse(&config, argc, argv, &err) ? commands_fail_err(&err) : app_run(&config);
+    config_deinit(&config);
+    return code;
+}
+
+static int run_version(int argc, char **argv)
+{
+    if (argc > 0)
+        return commands_fail(EXIT_USAGE, "version takes nothing, got \"%s\"", argv[0]);
+    puts("moontide " MOONTIDE_VERSION);
+    return EXIT_OK;
+}
+
+static int run_help(int argc, char **argv)
+{
+    if (argc == 0) {
+        print_usage(stdout);
+        return EXIT_OK;
+    }
+    const struct command *c = find_command(str_from(argv[0]));
+    if (!c)
+        return refuse_command(str_from(argv[0]));
+    print_help(c);
+    return EXIT_OK;
+}
+
+int commands_main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    struct str name = str_from(argv[1]);
+    if (str_eq(name, STR("--version")))
+        name = STR("version");
+    if (str_eq(name, STR("--help")) || str_eq(name, STR("-h")))
+        name = STR("help");
+    const struct command *c = find_command(name);
+    if (!c)
+        return refuse_command(name);
+    if (wants_help(argc - 2, argv + 2)) {
+        print_help(c);
+        return EXIT_OK;
+    }
+    return c->run(argc - 2, argv + 2);
+}

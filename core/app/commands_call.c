@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* One request to the server on behalf of a command, and what is said when it fails. */
+#include "app/commands_inside.h"
+
+#include <stdlib.h>
+
+#define JSON_DEPTH 64
+
+static bool is_plain(char c)
+{
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return letter || (c >= '0' && c <= '9') || (c && strchr("-._~", c));
+}
+
+void commands_call_param(struct buf *target, const char *name, struct str value)
+{
+    if (value.n == 0)
+        return;
+    buf_addc(target, memchr(target->p, '?', target->n) ? '&' : '?');
+    buf_addf(target, "%s=", name);
+    for (size_t i = 0; i < value.n; i++) {
+        if (is_plain(value.p[i]))
+            buf_addc(target, value.p[i]);
+        else
+            buf_addf(target, "%%%02X", (unsigned char)value.p[i]);
+    }
+}
+
+/* A problem's message, or the bare status. */
+static int refused(int status, struct str body)
+{
+    struct arena *a = arena_new(0);
+    struct json problem;
+    struct buf text = BUF_INIT;
+    struct err err;
+    const struct json *message = NULL;
+    if (!json_parse(a, body, JSON_DEPTH, &problem, &err) && problem.type == JSON_OBJECT)
+        message = json_find(&problem, STR("message"));
+    if (message && message->type == JSON_TEXT)
+        commands_table_clean(&text, message->s);
+    else
+        buf_addf(&text, "the server answered %d", status);
+    commands_fail(EXIT_FAILED, "%s", buf_str(&text).p);
+    buf_deinit(&text);
+    arena_free(a);
+    return EXIT_FAILED;
+}
+
+int commands_call(const struct commands_args *args, const struct client_request *r,
+                  struct buf *ret_body)
+{
+    struct client c = CLIENT_INIT;
+    struct err err;
+    int status, code = EXIT_OK;
+    if (client_open(&c, &args->client, &err) || client_call(&c, r, &status, ret_body, &err))
+        code = commands_fail_err(&err);
+    else if (status / 100 != 2)
+        code = refused(status, buf_str(ret_body));
+    client_close(&c);
+    return code;
+}
+
+int commands_call_json(const struct commands_args *args, const char *target, struct arena *a,
+                       struct buf *ret_body, struct json *ret)
+{
+    struct client_request r = {.method = "GET", .target = str_from(target)};
+    struct err err;
+    int code = commands_call(args, &r, ret_body);
+    if (code != EXIT_OK)
+        return code;
+    if (json_parse(a, buf_str(ret_body), JSON_DEPTH, ret, &err))
+        return commands_fail(EXIT_FAILED, "the server's answer is no JSON: %s", err.message);
+    if (ret->type != JSON_OBJECT)
+        return commands_fail(EXIT_FAILED, "the server's answer is no object");
+    return EXIT_OK;
+}
