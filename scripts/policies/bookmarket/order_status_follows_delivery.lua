@@ -1,0 +1,7 @@
+return policy "order status follows delivery" {
+  service = "order",
+  on      = "Shipped",
+  handle  = function(event)
+    store.update("orders", event.orderId, { status = event.status })
+  end,
+}
