@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures Moontide on this machine, nginx beside it in the same run, and prints Markdown. Never asserts a number.
+
+    ./dev bench [--quick]
+
+Compare ratios within one run; the load generator and the servers share the machine's cores.
+"""
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
+import nginx  # noqa: E402
+from harness import BUILD, ROOT, Server, parse_metrics, request  # noqa: E402
+
+DATA = os.path.join(BUILD, "bench-data")  # beside the checkout: the disk is part of what is measured
+CONNECTIONS = [1, 8, 64, 256]
+ORDER = '{"bookId":"10","qty":"1","customerId":"1002"}'
+ITEM = '{"name":"a thing","qty":1}'
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+# -- tools ---------------------------------------------------------------------------------------------------------
+
+
+def wrk_argv(address, path, connections, seconds, post):
+    argv = ["wrk", "-t", str(min(connections, os.cpu_count() or 2)), "-c", str(connections), "-d", f"{seconds}s",
+            "--timeout", "10s", "-s", os.path.join(HERE, "wrk.lua"), f"http://{address}{path}"]
+    return argv + (["--", "POST", post] if post else [])
+
+
+def wrk(address, path, connections, seconds, post=None):
+    """Accepted requests a second, p50 and p99 in ms, refused (>= 400) and broken requests."""
+    done = subprocess.run(wrk_argv(address, path, connections, seconds, post), capture_output=True, text=True,
+                          check=True)
+    result = json.loads(re.search(r"^RESULT (.*)$", done.stdout, re.MULTILINE).group(1))
+    result["rate"] = (result["requests"] - result["refused"]) / (result["us"] / 1e6)
+    result["p50"], result["p99"] = result["p50_us"] / 1000, result["p99_us"] / 1000
+    return result
+
+
+def quantile(numbers, q):
+    return sorted(numbers)[min(len(numbers) - 1, int(len(numbers) * q))]
+
+
+def disk_sync(count=200):
+    """p50 and p99 in ms of writing 4 KiB and syncing it, on the data folder's disk."""
+    path = os.path.join(DATA, "sync")
+    times = []
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(count):
+            file.write(b"x" * 4096)
+            start = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - start) * 1000)
+    os.remove(path)
+    return quantile(times, 0.5), quantile(times, 0.99)
+
+
+def resident_mib(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1)) / 1024
+
+
+class EventCount:
+    """Counts events of the log by type, reading on from where it stopped."""
+
+    def __init__(self, server):
+        self.server, self.next, self.types = server, 1, {}
+
+    def read(self):
+        while True:
+            answer = self.server.admin("GET", f"/admin/events?from={self.next}&limit=100000", seconds=120)
+            if answer.status != 200:
+                raise RuntimeError(f"/admin/events answered {answer}")
+            lines = answer.body.splitlines()
+            for line in lines:
+                event = json.loads(line)
+                self.types[event["type"]] = self.types.get(event["type"], 0) + 1
+                self.next = event["seq"] + 1
+            if len(lines) < 100000:
+                return self.types
+
+    def whole_orders(self):
+        """(orders accepted, orders whose message was sent)"""
+        types = self.read()
+        return types.get("Ordered", 0), types.get("MessageSended", 0)
+
+    def until_whole(self, seconds=300):
+        """Waits until every order is done and no new one comes: (how many, the moment that was first seen)."""
+        before, since, deadline = None, 0.0, time.monotonic() + seconds
+        while True:
+            made, done = self.whole_orders()
+            if (made, done) != before:
+                before, since = (made, done), time.monotonic()
+            elif made == done:
+                return made, since
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{made - done} of {made} orders did not end in a message within {seconds} s")
+            time.sleep(0.1)
+
+
+# -- the figures ---------------------------------------------------------------------------------------------------
+
+
+def measure_grid(seconds, reference, bench, market):
+    """{contestant: {connections: numbers}}; all contestants at one number of connections, then at the next."""
+    made = request(bench.gateway, "POST", "/items", ITEM, {"Content-Type": "application/json"})
+    if made.status != 201:
+        raise RuntimeError(f"POST /items answered {made}")
+    row = re.sub(r"^https?://[^/]+", "", made.headers.get("location") or made.json["_links"]["self"]["href"])
+    contestants = [
+        ("nginx `return 200`", reference.address, "/return", None),
+        ("nginx + Lua + cjson", reference.address, "/lua", None),
+        ("Lua route, JSON answer", bench.gateway, "/hello", None),
+        ("GET one row", bench.gateway, row, None),
+        ("POST one row + event, durable", bench.gateway, "/items", ITEM),
+    ]
+    grid = {name: {} for name, *_ in contestants}
+    grid["whole orders (POST /orders)"] = {}
+    count = EventCount(market)
+    for connections in CONNECTIONS:
+        say(f"{connections} connections ...")
+        for name, address, path, post in contestants:
+            grid[name][connections] = wrk(address, path, connections, seconds, post)
+        grid["whole orders (POST /orders)"][connections] = measure_orders(seconds, market, connections, count)
+    return grid
+
+
+def measure_orders(seconds, market, connections, count):
+    before = count.whole_orders()[1]
+    start = time.monotonic()
+    numbers = wrk(market.gateway, "/orders", connections, seconds, ORDER)
+    total, end = count.until_whole()
+    numbers["done_rate"] = (total - before) / (end - start)
+    return numbers
+
+
+def measure_starts(times=5):
+    """Median ms from exec to both listening lines, on a data folder that exists already."""
+    took = []
+    data = os.path.join(DATA, "starts")
+    for _ in range(times + 1):
+        start = time.perf_counter()
+        server = Server("bookmarket", data=data, build="release")
+        took.append((time.perf_counter() - start) * 1000)
+        memory = resident_mib(server.process.pid)
+        server.stop()
+        server.close()
+    return statistics.median(took[1:]), memory
+
+
+def measure_catch_up(seconds):
+    """Kills the server under a load of orders, starts it again and measures how fast the rest is worked off."""
+    server = Server("bookmarket", data=os.path.join(DATA, "catch-up"), build="release")
+    load = subprocess.Popen(wrk_argv(server.gateway, "/orders", 256, seconds + 30, ORDER),
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    server.kill9()
+    load.kill()
+    load.wait()
+    start = time.monotonic()
+    server.restart()
+    ready = time.monotonic()
+    count = EventCount(server)
+    made, done = count.whole_orders()
+    left = made - done
+    _, end = count.until_whole()
+    server.stop()
+    server.close()
+    return {"made": made, "left": left, "start_ms": (ready - start) * 1000, "rate": left / max(end - ready, 0.001)}
+
+
+def measure_siege(seconds, market):
+    """The load test that the original systems are described with: siege -c100 on POST /orders."""
+    home = os.path.join(DATA, "siege")
+    os.makedirs(home, exist_ok=True)
+    done = subprocess.run(["siege", "-c100", f"-t{seconds}S", "-b", "--content-type", "application/json",
+                           f"http://{market.gateway}/orders POST {ORDER}"], capture_output=True, text=True,
+                          env={**os.environ, "HOME": home}, check=False)
+    text = done.stdout + done.stderr
+    numbers = {}
+    for name in ("availability", "transaction.rate"):
+        found = re.search(name + r'"?:\s*([\d.]+)', text, re.IGNORECASE)
+        numbers[name] = found.group(1) if found else "not reported"
+    return numbers
+
+
+def commit_to_handler(server):
+    """p50 and p99 in ms as the server reports them, or None."""
+    answer = request(server.admin_address, "GET", "/metrics")
+    if answer.status != 200:
+        return None
+    metrics = parse_metrics(answer.text)
+    found = {}
+    for name, value in metrics.items():
+        match = re.match(r'moontide_commit_to_handler_seconds\{(?:.*,)?quantile="([\d.]+)"', name)
+        if match:
+            found[float(match.group(1))] = value * 1000
+    return (found[0.5], found[0.99]) if 0.5 in found and 0.99 in found else None
+
+
+# -- the report ----------------------------------------------------------------------------------------------------
+
+
+def about():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = re.search(r"model name\s*:\s*(.*)", file.read())
+    kind = subprocess.run(["stat", "-f", "-c", "%T", DATA], capture_output=True, text=True, check=False).stdout.strip()
+    version = subprocess.run([os.path.join(BUILD, "moontide"), "version"], capture_output=True, text=True, check=False)
+    return (f"{version.stdout.strip() or 'Moontide'}; {os.cpu_count()} cores of {model.group(1) if model else 'unknown'}; "
+            f"Linux {platform.release()}; data on {kind}; {time.strftime('%Y-%m-%d')}")
+
+
+def number(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def print_grid(grid):
+    base = grid["nginx `return 200`"]
+    print("| accepted/s (of nginx `return 200`) p50 / p99 ms | " + " | ".join(f"{c} conn." for c in CONNECTIONS) + " |")
+    print("|---|" + "---:|" * len(CONNECTIONS))
+    for name, row in grid.items():
+        cells = []
+        for connections in CONNECTIONS:
+            n = row[connections]
+            cell = f"{number(n['rate'])} ({n['rate'] / base[connections]['rate']:.2f}) {n['p50']:.2f} / {n['p99']:.2f}"
+            if "done_rate" in n:
+                cell += f", done {number(n['done_rate'])}/s"
+            if n["refused"] or n["broken"]:
+                cell += f", {n['refused']} refused, {n['broken']} broken"
+            cells.append(cell)
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def print_single(rows):
+    print("\n| figure | value |\n|---|---:|")
+    for name, value in rows:
+        print(f"| {name} | {value} |")
+
+
+def milliseconds(pair):
+    return "not reported" if pair is None else f"{pair[0]:.2f} / {pair[1]:.2f} ms"
+
+
+def bench(seconds):
+    with contextlib.ExitStack() as stack:
+        reference = nginx.Nginx(os.path.join(DATA, "nginx"))
+        stack.callback(reference.close)
+        say("starting ...")
+        start_ms, memory = measure_starts()
+        bench_server = Server("bench", scripts=os.path.join(HERE, "scripts"), data=os.path.join(DATA, "bench"),
+                              build="release")
+        stack.callback(bench_server.close)
+        market = Server("bookmarket", data=os.path.join(DATA, "bookmarket"), build="release")
+        stack.callback(market.close)
+        sync = disk_sync()
+        grid = measure_grid(seconds, reference, bench_server, market)
+        handler = commit_to_handler(market)
+        say("siege ...")
+        siege = measure_siege(seconds, market)
+        EventCount(market).until_whole()
+        say("restart under load ...")
+        again = measure_catch_up(seconds)
+    lone = grid["POST one row + event, durable"][1]
+    print(about() + "\n")
+    print_grid(grid)
+    print_single([
+        ("one durable POST at a time, p50 / p99", f"{lone['p50']:.2f} / {lone['p99']:.2f} ms"),
+        ("the disk alone: 4 KiB + fdatasync, p50 / p99", milliseconds(sync)),
+        ("commit to handler, p50 / p99", milliseconds(handler)),
+        ("start to listening (bookmarket)", f"{start_ms:.0f} ms"),
+        ("resident memory, idle (bookmarket)", f"{memory:.1f} MiB"),
+        (f"kill -9 under load, orders left of {again['made']:,}", f"{again['left']:,}"),
+        ("start after the kill", f"{again['start_ms']:.0f} ms"),
+        ("orders caught up a second", number(again["rate"]) if again["left"] else "nothing was left"),
+        ("siege -c100 on POST /orders", f"{siege['transaction.rate']}/s, {siege['availability']} % available"),
+    ])
+    with open(os.path.join(BUILD, "last-bench.json"), "w", encoding="utf-8") as file:
+        json.dump({"grid": grid, "start_ms": start_ms, "rss_mib": memory, "sync_ms": sync, "handler_ms": handler,
+                   "catch_up": again, "siege": siege}, file, indent=1)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="1 s instead of 3 s for each measurement")
+    args = parser.parse_args()
+    missing = [tool for tool in ("wrk", "nginx", "siege") if not shutil.which(tool)] + nginx.missing()
+    if missing:
+        say("bench: missing: " + ", ".join(missing))
+        return 1
+    os.chdir(ROOT)
+    shutil.rmtree(DATA, ignore_errors=True)
+    os.makedirs(DATA)
+    try:
+        bench(1 if args.quick else 3)
+    finally:
+        shutil.rmtree(DATA, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

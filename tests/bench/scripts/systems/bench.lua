@@ -1,0 +1,4 @@
+-- The system that tests/bench/bench.py measures: one service with a route and a resource.
+return {
+  services = { bench = {} },
+}
