@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table, struct err *err)
+static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table,
+                   struct err *err)
 {
     struct app *app = ctx;
     return config_overlay((struct config *)app->config, a, prefix, table, err);
@@ -26,8 +27,8 @@ static int check_settings(struct app *a, struct err *err)
     struct str known[128];
     size_t n = 0;
     for (int i = 0; i < a->program->breaker_count && n < 122; i++) {
-        static const char *const members[] = {"timeout_ms", "limit", "volume", "error_percent", "sleep_ms",
-                                              "window_ms"};
+        static const char *const members[] = {"timeout_ms",    "limit",    "volume",
+                                              "error_percent", "sleep_ms", "window_ms"};
         for (size_t k = 0; k < 6 && n < 128; k++) {
             struct buf path = BUF_INIT;
             buf_addf(&path, "breakers.%.*s.%s", STR_ARG(a->program->breakers[i].name), members[k]);
@@ -40,7 +41,8 @@ static int check_settings(struct app *a, struct err *err)
 
 static int load_scripts(struct app *a, struct err *err)
 {
-    struct load_conf conf = {c_text(a, a->config->scripts), c_text(a, a->config->system), overlay, a};
+    struct load_conf conf = {c_text(a, a->config->scripts), c_text(a, a->config->system), overlay,
+                             a};
     a->worker_count = a->config->workers;
     a->states = xcalloc((size_t)a->worker_count, sizeof(*a->states));
     for (int i = 0; i < a->worker_count; i++)
@@ -144,6 +146,25 @@ static bool is_ready(void *ctx)
     return a->ready && !a->stopping;
 }
 
+/* The host's own lines of GET /metrics. */
+static void write_metrics(void *ctx, struct buf *out)
+{
+    static const double quantiles[] = {0.5, 0.9, 0.99, 1.0};
+    struct app *a = ctx;
+    struct latency *list[64];
+    size_t n = 0;
+    for (int i = 0; i < a->worker_count && n < 64; i++)
+        list[n++] = worker_commit_to_handler(a->workers[i]);
+    buf_lit(out, "# HELP moontide_commit_to_handler_seconds From COMMIT of an event to the start "
+                 "of its handler.\n"
+                 "# TYPE moontide_commit_to_handler_seconds summary\n");
+    for (size_t i = 0; i < sizeof(quantiles) / sizeof(*quantiles); i++)
+        buf_addf(out, "moontide_commit_to_handler_seconds{quantile=\"%g\"} %.9f\n", quantiles[i],
+                 (double)latency_quantile(list, n, quantiles[i]) / 1e9);
+    buf_addf(out, "moontide_commit_to_handler_seconds_count %llu\n",
+             (unsigned long long)latency_count(list, n));
+}
+
 static int open_admin(struct app *a, struct err *err)
 {
     if (admin_token(a->config->token_file, a->config->data, &a->token, err) != 0)
@@ -165,6 +186,7 @@ static int open_admin(struct app *a, struct err *err)
         .service_count = (size_t)a->program->service_count,
         .policies = a->program->policies,
         .policy_count = a->program->policy_count,
+        .metrics = write_metrics,
         .ready = is_ready,
         .ctx = a,
     };
@@ -190,7 +212,8 @@ int app_open(struct app *a, const struct config *config, struct err *err)
     clock_real_init(&a->clock);
     if (load_scripts(a, err) != 0)
         return -1;
-    if ((a->loop = loop_new(&a->clock, err)) == NULL || (a->mailbox = mailbox_new(a->loop, err)) == NULL)
+    if ((a->loop = loop_new(&a->clock, err)) == NULL ||
+        (a->mailbox = mailbox_new(a->loop, err)) == NULL)
         return -1;
     open_guards(a);
     if (open_store(a, err) != 0 || open_sockets(a, err) != 0 || open_bus(a, err) != 0)

@@ -6,8 +6,8 @@
 #include "app/worker.h"
 #include "loop/signals.h"
 
-/* The composition root: what a running process consists of, in the order in which it is made. app.c opens and closes,
- * app_run.c runs it. */
+/* The composition root: what a running process consists of, in the order in which it is made. app.c
+ * opens and closes, app_run.c runs it. */
 struct app {
     const struct config *config;
     struct clock clock;
@@ -33,6 +33,7 @@ struct app {
     bool ready, stopping;
 };
 
-/* Loads the scripts, opens everything, starts the workers. -1: err; app_close cleans up either way. */
+/* Loads the scripts, opens everything, starts the workers. -1: err; app_close cleans up either way.
+ */
 int app_open(struct app *a, const struct config *config, struct err *err);
 void app_close(struct app *a);

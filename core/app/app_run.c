@@ -2,7 +2,6 @@
 /* `moontide run`: from the first line of the log to the last answer. */
 #include "app/app.h"
 #include "app/commands.h"
-
 #include "base/file.h"
 
 #include <signal.h>
@@ -85,7 +84,8 @@ static void say_listening(const char *role, struct str address)
     log_event(LOG_INFO, "listening", LOG_C("role", role), LOG_S("address", address));
 }
 
-/* The system's `try` lines, on stderr so that the log stays one; {gateway} and {admin} stand for the addresses. */
+/* The system's `try` lines, on stderr so that the log stays one; {gateway} and {admin} stand for
+ * the addresses. */
 static void say_hints(struct app *a)
 {
     struct buf out = BUF_INIT;
@@ -129,7 +129,8 @@ int app_run(const struct config *config)
     struct app a;
     struct err err;
     log_set_level(config->log_level);
-    if (app_open(&a, config, &err) != 0 || take_signals(&a, &err) != 0 || write_run_file(&a, &err) != 0) {
+    if (app_open(&a, config, &err) != 0 || take_signals(&a, &err) != 0 ||
+        write_run_file(&a, &err) != 0) {
         app_close(&a);
         return report(&err);
     }

@@ -202,9 +202,12 @@ int client_open(struct client *c, const struct client_conf *conf, struct err *er
                          buf_str(&address).p);
     if (!failed) {
         struct str file = flag_or_env(conf->token_file, "MOONTIDE_ADMIN_TOKEN_FILE");
-        failed = admin_token_find(file, buf_str(&data), &c->token, err);
-        if (failed && err)
-            err->code = ERR_CONFIG;
+        struct err failure;
+        failed = admin_token_find(file, buf_str(&data), &c->token, &failure);
+        if (failed && failure.code == ERR_NOT_FOUND)
+            failed = 0; /* whether the server is there at all is worth more to know */
+        else if (failed)
+            err_set(err, ERR_CONFIG, "%s", failure.message);
     }
     buf_deinit(&data);
     buf_deinit(&address);

@@ -27,8 +27,14 @@ void commands_call_param(struct buf *target, const char *name, struct str value)
 }
 
 /* A problem's message, or the bare status. */
-static int refused(int status, struct str body)
+static int refused(const struct client *c, int status, struct str body)
 {
+    if (status == 401 && c->token.n == 0)
+        return commands_fail(EXIT_FAILED, "no admin token: set MOONTIDE_ADMIN_TOKEN, or name "
+                                          "--admin-token-file or --data");
+    if (status == 401)
+        return commands_fail(EXIT_FAILED, "the server at %.*s does not take this admin token",
+                             (int)c->address.n, c->address.p);
     struct arena *a = arena_new(0);
     struct json problem;
     struct buf text = BUF_INIT;
@@ -55,7 +61,7 @@ int commands_call(const struct commands_args *args, const struct client_request 
     if (client_open(&c, &args->client, &err) || client_call(&c, r, &status, ret_body, &err))
         code = commands_fail_err(&err);
     else if (status / 100 != 2)
-        code = refused(status, buf_str(ret_body));
+        code = refused(&c, status, buf_str(ret_body));
     client_close(&c);
     return code;
 }

@@ -133,11 +133,15 @@ static const struct setting *find_setting(struct str path)
 /* The nearest setting, looked for by the whole path and then by its first name. */
 static struct str nearest_setting(struct str path)
 {
-    struct str names[SETTINGS];
+    struct str names[SETTINGS], first = first_name(path);
     for (size_t i = 0; i < SETTINGS; i++)
         names[i] = str_from(settings[i].path);
     struct str nearest = str_nearest(path, names, SETTINGS);
-    return nearest.n > 0 ? nearest : str_nearest(first_name(path), names, SETTINGS);
+    for (size_t i = 0; i < SETTINGS && nearest.n == 0; i++) {
+        if (first.n < names[i].n && str_eq(first, first_name(names[i])))
+            nearest = names[i];
+    }
+    return nearest.n > 0 ? nearest : str_nearest(first, names, SETTINGS);
 }
 
 /* "--set a.b" names the path once more; a variable is its own name. */

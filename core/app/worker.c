@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Everything of one worker is made on the main thread before its thread starts and taken apart after it has ended, so that
- * neither needs a lock. */
+/* Everything of one worker is made on the main thread before its thread starts and taken apart
+ * after it has ended, so that neither needs a lock. */
 #include "app/worker.h"
 
 #include "base/mem.h"
@@ -27,7 +27,7 @@ struct worker {
 static void serve(void *ctx, struct http_exchange *x)
 {
     struct worker *w = ctx;
-    host_request(w->host, x);
+    request_serve(w->host, x);
 }
 
 /* ---- ending, on the worker's thread ---- */
@@ -111,7 +111,7 @@ static int open_parts(struct worker *w, lua_State *L, struct err *err)
     hc.session = w->session;
     if ((w->host = host_new(L, c->program, &hc, err)) == NULL)
         return -1;
-    w->bus_worker = bus_worker_new(c->bus, c->number, w->loop, w->mailbox, host_deliver, w->host);
+    w->bus_worker = bus_worker_new(c->bus, c->number, w->loop, w->mailbox, delivery_run, w->host);
     w->host->bus_worker = w->bus_worker;
     return 0;
 }
@@ -127,6 +127,11 @@ struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct e
         return NULL;
     }
     return w;
+}
+
+struct latency *worker_commit_to_handler(struct worker *w)
+{
+    return &w->host->commit_to_handler;
 }
 
 static void worker_main(void *arg)

@@ -25,16 +25,19 @@ struct worker_conf {
     void *ctx;
 };
 
-/* Builds everything; the state L becomes the worker's (also on failure). Borrows the rest. Nothing runs yet. Returns
- * owned. */
+/* Builds everything; the state L becomes the worker's (also on failure). Borrows the rest. Nothing
+ * runs yet. Returns owned. */
 struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct err *err);
 /* Starts the thread: connections are accepted from now on. */
 int worker_start(struct worker *w, struct err *err);
+/* The worker's histogram of the time from commit to handler; any thread may read it. */
+struct latency *worker_commit_to_handler(struct worker *w);
 /* Any thread: stop accepting, answer what was read, let tasks end; then on_drained. */
 void worker_drain(struct worker *w);
 /* Any thread, during a drain: cancel what still runs. */
 void worker_cancel(struct worker *w);
-/* After on_drained: ends the thread and closes all but the mailbox, to which units may still be given back. */
+/* After on_drained: ends the thread and closes all but the mailbox, to which units may still be
+ * given back. */
 void worker_stop(struct worker *w);
 /* After the store was closed: runs the mails that are left and frees the rest. */
 void worker_free(struct worker *w);

@@ -9,8 +9,12 @@ struct buf {
     size_t n, cap;
 };
 
-#define BUF_INIT {NULL, 0, 0}
+#define BUF_INIT                                                                                   \
+    {                                                                                              \
+        NULL, 0, 0                                                                                 \
+    }
 
+/* Frees the memory; the buffer is an empty one again. */
 void buf_deinit(struct buf *b);
 /* Empties, keeps the memory. */
 void buf_clear(struct buf *b);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <stdint.h>
-
 #include "base/buf.h"
 
-/* Time is int64_t nanoseconds everywhere inside; milliseconds at the edges. Tests inject a fake clock. */
+#include <stdint.h>
+
+/* Time is int64_t nanoseconds everywhere inside; milliseconds at the edges. Tests inject a fake
+ * clock. */
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S INT64_C(1000000000)
 
@@ -27,7 +28,8 @@ static inline int64_t clock_wall_ms(const struct clock *c)
     return clock_wall_ns(c) / NS_PER_MS;
 }
 
-/* "2026-01-01T00:00:00.000Z" (RFC 3339), "20260101000000" (compact), "Thu, 01 Jan 2026 00:00:00 GMT" (HTTP date). */
+/* "2026-01-01T00:00:00.000Z" (RFC 3339), "20260101000000" (compact), "Thu, 01 Jan 2026 00:00:00
+ * GMT" (HTTP date). */
 void clock_rfc3339(struct buf *out, int64_t wall_ms);
 void clock_compact(struct buf *out, int64_t wall_ms);
 void clock_http_date(struct buf *out, int64_t wall_ms);

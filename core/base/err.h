@@ -4,8 +4,9 @@
 #include <stdarg.h>
 #include <stdbool.h>
 
-/* Errors are values owned by the caller. A function that can fail returns 0, or -1 with `err` filled.
- * Expected outcomes (not found, over a limit, breaker open) are return values, not errors. */
+/* Errors are values owned by the caller. A function that can fail returns 0, or -1 with `err`
+ * filled. Expected outcomes (not found, over a limit, breaker open) are return values, not errors.
+ */
 enum err_code {
     ERR_NONE,
 #define ERR(constant, name, status, retryable, meaning) ERR_##constant,

@@ -6,6 +6,7 @@
 /* Hash map from byte strings to pointers; copies its keys, borrows its values. */
 struct map;
 
+/* Empty. Returns owned. */
 struct map *map_new(void);
 /* Frees the map and its keys, not the values. */
 void map_free(struct map *m);
@@ -16,5 +17,6 @@ void *map_set(struct map *m, struct str key, void *value);
 /* Removes; returns the value that was there, or NULL. */
 void *map_remove(struct map *m, struct str key);
 size_t map_count(const struct map *m);
-/* Visits in no particular order: start with *pos = 0; NULL at the end. Do not change the map meanwhile. */
+/* Visits in no particular order: start with *pos = 0; NULL at the end. Do not change the map
+ * meanwhile. */
 void *map_next(const struct map *m, size_t *pos, struct str *ret_key);

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <stddef.h>
-
 #include "base/str.h"
 
-/* Small host allocations abort in one place when memory is gone. What clients or scripts can make large is
- * charged to a limit before it gets here. */
+#include <stddef.h>
+
+/* Small host allocations abort in one place when memory is gone. What clients or scripts can make
+ * large is charged to a limit before it gets here. */
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *old, size_t size);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 
-/* Grows the array *items (of element size) to hold at least need elements, doubling *cap. Never fails. */
+/* Grows the array *items (of element size) to hold at least need elements, doubling *cap. Never
+ * fails. */
 void vec_reserve(void *items_ptr, size_t *cap, size_t need, size_t size);
 
-/* A region: many small allocations, one release. Not thread-safe; may be handed from thread to thread. */
+/* A region: many small allocations, one release. Not thread-safe; may be handed from thread to
+ * thread. */
 struct arena;
 
 /* Returns owned; the first block holds size_hint bytes (0 = a page). */

@@ -28,7 +28,8 @@ static inline bool str_eq(struct str a, struct str b)
 /* Case-insensitive for ASCII. */
 bool str_ieq(struct str a, struct str b);
 bool str_starts(struct str s, struct str prefix);
-/* FNV-1a finished with a 64-bit mix; stable across runs and machines (it places keys on workers). */
+/* FNV-1a finished with a 64-bit mix; stable across runs and machines (it places keys on workers).
+ */
 uint64_t str_hash(struct str s);
 /* Parses a whole decimal integer, optional '-'. False on anything else or overflow. */
 bool str_to_int(struct str s, int64_t *ret);
@@ -42,5 +43,6 @@ size_t str_utf8_span(struct str s);
 bool str_is_utf8(struct str s);
 /* The candidate nearest to s by edit distance, if near enough to suggest it; else {NULL, 0}. */
 struct str str_nearest(struct str s, const struct str *candidates, size_t count);
-/* "610ms" "10s" "15m" "72h" "2d" or a bare number of milliseconds. False on anything else or a negative. */
+/* "610ms" "10s" "15m" "72h" "2d" or a bare number of milliseconds. False on anything else or a
+ * negative. */
 bool str_to_duration_ms(struct str s, int64_t *ret);

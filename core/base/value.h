@@ -3,8 +3,8 @@
 
 #include "base/str.h"
 
-/* What a column, an event field or a setting holds. Timestamps (epoch ms) and decimals (scaled) are VALUE_INT,
- * JSON documents are VALUE_TEXT: the field that holds them knows (base/field.h). */
+/* What a column, an event field or a setting holds. Timestamps (epoch ms) and decimals (scaled) are
+ * VALUE_INT, JSON documents are VALUE_TEXT: the field that holds them knows (base/field.h). */
 enum value_type { VALUE_NULL, VALUE_BOOL, VALUE_INT, VALUE_NUMBER, VALUE_TEXT };
 
 struct value {

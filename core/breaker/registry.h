@@ -4,7 +4,8 @@
 #include "base/str.h"
 #include "breaker/breaker.h"
 
-/* The breakers of the process by name: shared by all workers, a lock each, never held across a call. */
+/* The breakers of the process by name: shared by all workers, a lock each, never held across a
+ * call. */
 struct registry;
 struct registry_entry; /* a breaker with its lock and name; lives as long as the registry */
 
@@ -12,7 +13,8 @@ struct registry_entry; /* a breaker with its lock and name; lives as long as the
 struct registry *registry_new(void);
 /* Frees the entries too. */
 void registry_free(struct registry *r);
-/* Finds or makes the breaker. An existing one takes over the new conf and keeps its state and window. */
+/* Finds or makes the breaker. An existing one takes over the new conf and keeps its state and
+ * window. */
 struct registry_entry *registry_declare(struct registry *r, struct str name,
                                         const struct breaker_conf *conf, int64_t now_ns);
 /* The entry, or NULL. */

@@ -145,6 +145,7 @@ static void dispatch_to(struct bus *b, const struct bus_subscription *sub, struc
     for (int i = 0; i < copies; i++) {
         struct bus_set *set = bus_set_new(b, BUS_SET_EVENT, s, sub->positions, sub->position_count);
         bus_set_borrow(set, u, e);
+        set->committed_ns = b->committed_ns;
         bus_dispatch(b, set);
     }
     for (int i = 0; i < sub->position_count; i++)
@@ -178,6 +179,7 @@ void bus_commit_committed(void *ctx, struct store_unit *accepted)
     struct bus *b = ctx;
     fault_hit("bus.committed");
     bus_lock(b);
+    b->committed_ns = clock_mono_ns(b->clock);
     settle(b, true);
     for (struct store_unit *u = accepted; u; u = u->next) {
         take_events(b, u);

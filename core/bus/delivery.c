@@ -207,6 +207,7 @@ void bus_delivery_start(struct bus_item *item)
     item->tries++;
     item->delivery.tries = item->tries;
     item->delivery.owner = NULL;
+    item->delivery.committed_ns = item->set->committed_ns;
     w->running++;
     w->deliver(w->ctx, &item->delivery);
 }

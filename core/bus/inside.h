@@ -117,6 +117,7 @@ struct bus_set {
     struct bus_key *owner; /* worker */
     struct str key;
     int64_t seq, letter_id;
+    int64_t committed_ns;            /* 0: it was read from the log */
     const struct store_event *event; /* in unit or arena */
     struct store_unit *unit;         /* referenced, or NULL */
     struct arena *arena;             /* owned, or NULL */
@@ -215,8 +216,9 @@ struct bus {
     _Atomic int64_t set_count, set_peak; /* events in memory, now and at most: what windows bound */
 
     pthread_mutex_t lock, post_lock;
-    int64_t last_seq; /* lock: newest committed */
-    int flags;        /* lock: what the main mail shall look after */
+    int64_t last_seq;     /* lock: newest committed */
+    int64_t committed_ns; /* lock: when the batch that is being dispatched was committed */
+    int flags;            /* lock: what the main mail shall look after */
     int64_t timers_due_ms;
     bool main_posted;
     struct mail main_mail;

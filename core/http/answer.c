@@ -103,10 +103,25 @@ static void exchange_free(struct http_exchange *x)
 static void end_exchange(struct http_exchange *x)
 {
     struct http_conn *c = x->conn;
+    struct http_loopback *lb = x->loopback;
     bool keep_alive = x->keep_alive;
     exchange_free(x);
+    if (lb)
+        http_loopback_end(lb);
     if (c)
         http_conn_answered(c, keep_alive);
+}
+
+/* Without a connection: to the loopback, or to nobody when the client has gone. */
+static void answer_loopback(struct http_exchange *x, int status, struct str content_type,
+                            const struct http_header *headers, size_t header_count, struct str body)
+{
+    if (x->loopback) {
+        http_loopback_head(x->loopback, status, content_type, headers, header_count);
+        if (!forbids_body(status) && x->request->method != HTTP_HEAD_)
+            http_loopback_body(x->loopback, body);
+    }
+    end_exchange(x);
 }
 
 static struct answer answer_to(struct http_exchange *x, int status, struct str content_type,
@@ -126,7 +141,7 @@ void http_answer(struct http_exchange *x, int status, struct str content_type,
                  const struct http_header *headers, size_t header_count, struct str body)
 {
     if (!x->conn) {
-        exchange_free(x);
+        answer_loopback(x, status, content_type, headers, header_count, body);
         return;
     }
     struct answer a = answer_to(x, status, content_type, headers, header_count);
@@ -151,6 +166,9 @@ void http_stream_begin(struct http_exchange *x, int status, struct str content_t
     x->on_drain = on_drain;
     if (!x->conn) {
         x->streaming = true;
+        x->bodyless = forbids_body(status) || x->request->method == HTTP_HEAD_;
+        if (x->loopback)
+            http_loopback_head(x->loopback, status, content_type, headers, header_count);
         return;
     }
     /* Without chunks only the end of the connection can end the body. */
@@ -170,6 +188,8 @@ bool http_stream_write(struct http_exchange *x, struct str data)
 {
     assert(x->streaming);
     struct http_conn *c = x->conn;
+    if (x->loopback && !x->bodyless)
+        http_loopback_body(x->loopback, data);
     if (!c || x->bodyless || data.n == 0)
         return true;
     if (x->chunked) {

@@ -9,6 +9,7 @@
 /* Inside of the floor: what connections, exchanges and the server know of each other. */
 struct bufferevent;
 struct event;
+struct http_loopback;
 
 enum http_conn_state {
     HTTP_CONN_HEAD,     /* reading a head, or idle before it */
@@ -40,7 +41,8 @@ struct http_conn {
 };
 
 struct http_exchange {
-    struct http_conn *conn; /* NULL once the client has gone */
+    struct http_conn *conn; /* NULL once the client has gone, and with a loopback */
+    struct http_loopback *loopback; /* borrowed; collects the answer instead of a connection */
     struct arena *arena;    /* owned; the exchange lies in it */
     struct http_request *request;
     struct buf body; /* owned */
@@ -99,3 +101,8 @@ void http_conn_answered(struct http_conn *c, bool keep_alive);
 void http_server_forget(struct http_server *s, const struct http_conn *c);
 /* Of answer.c: answers for the server itself, with Connection: close. Does not flush. */
 void http_answer_refusal(struct http_conn *c, int status, const char *message);
+/* Of loopback.c: an answer, piece by piece; the exchange is over with the end. */
+void http_loopback_head(struct http_loopback *lb, int status, struct str content_type,
+                        const struct http_header *headers, size_t header_count);
+void http_loopback_body(struct http_loopback *lb, struct str data);
+void http_loopback_end(struct http_loopback *lb);

@@ -4,7 +4,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-/* What an HTTP request is once it has been read whole. All strings are borrowed from the request's arena. */
+/* What an HTTP request is once it has been read whole. All strings are borrowed from the request's
+ * arena. */
 enum http_method {
     HTTP_GET_ = 0, /* trailing underscore: llhttp owns the plain names */
     HTTP_HEAD_,

@@ -4,27 +4,30 @@
 #include "base/err.h"
 #include "http/message.h"
 
-/* Finds what serves a path. Patterns are "/orders", "/orders/{id}", "/{a}/b"; a trailing slash of the request is
- * ignored; literal segments win over parameters; paths are case-sensitive and matched after percent-decoding of each
- * segment. Immutable after building, so that threads may share it. */
+/* Finds what serves a path. Patterns are "/orders", "/orders/{id}", "/{a}/b"; a trailing slash of
+ * the request is ignored; literal segments win over parameters; paths are case-sensitive and
+ * matched after percent-decoding of each segment. Immutable after building, so that threads may
+ * share it. */
 struct http_router;
 
 #define HTTP_ROUTE_PARAMS 8
 
 struct http_match {
-    void *target;                          /* what was added, or NULL */
-    struct str params[HTTP_ROUTE_PARAMS];  /* decoded, in order of the pattern */
+    void *target;                         /* what was added, or NULL */
+    struct str params[HTTP_ROUTE_PARAMS]; /* decoded, in order of the pattern */
     size_t param_count;
-    bool path_known;                       /* the path is served, though not with this method */
-    char allow[96];                        /* then: the Allow header's value */
+    bool path_known; /* the path is served, though not with this method */
+    char allow[96];  /* then: the Allow header's value */
 };
 
+/* Empty. Returns owned; targets stay their owners'. */
 struct http_router *http_router_new(void);
 void http_router_free(struct http_router *r);
-/* Adds; borrows target. ERR_CONFIG for a bad pattern or one that is there already (with this method). GET also serves
- * HEAD unless HEAD is added itself. */
-int http_router_add(struct http_router *r, enum http_method method, struct str pattern, void *target,
-                    struct err *err);
-/* Matches; parameters are decoded into a. OPTIONS matches nothing unless added: path_known and allow tell the caller. */
+/* Adds; borrows target. ERR_CONFIG for a bad pattern or one that is there already (with this
+ * method). GET also serves HEAD unless HEAD is added itself. */
+int http_router_add(struct http_router *r, enum http_method method, struct str pattern,
+                    void *target, struct err *err);
+/* Matches; parameters are decoded into a. OPTIONS matches nothing unless added: path_known and
+ * allow tell the caller. */
 void http_router_match(const struct http_router *r, struct arena *a, enum http_method method,
                        struct str path, struct http_match *ret);

@@ -5,33 +5,39 @@
 #include "http/message.h"
 #include "loop/loop.h"
 
-/* HTTP/1.1 server of one worker: connections (bufferevents + llhttp), limits, keep-alive, pipelining (one request of a
- * connection at a time), chunked both ways, HEAD, 100-continue, back-pressure, drain. Workers share a listening socket:
- * one is opened by http_listen and given to every server. */
+/* HTTP/1.1 server of one worker: connections (bufferevents + llhttp), limits, keep-alive,
+ * pipelining (one request of a connection at a time), chunked both ways, HEAD, 100-continue,
+ * back-pressure, drain. Workers share a listening socket: one is opened by http_listen and given to
+ * every server. */
 struct http_server;
 
 struct http_limits {
-    size_t request_line_bytes; /* 8 KiB */
-    size_t headers_bytes;      /* 64 KiB */
-    int headers_count;         /* 100 */
-    size_t body_bytes;         /* 1 MiB */
+    size_t request_line_bytes;                   /* 8 KiB */
+    size_t headers_bytes;                        /* 64 KiB */
+    int headers_count;                           /* 100 */
+    size_t body_bytes;                           /* 1 MiB */
     int headers_ms, body_idle_ms, keep_alive_ms; /* 10 s, 30 s, 75 s */
-    int connections;           /* of this server; beyond it: 503 and close */
-    size_t output_high_bytes;  /* stop producing above, 256 KiB */
+    int connections;                             /* of this server; beyond it: 503 and close */
+    size_t output_high_bytes;                    /* stop producing above, 256 KiB */
 };
 
 #define HTTP_LIMITS_DEFAULT                                                                        \
-    {8 << 10, 64 << 10, 100, 1 << 20, 10000, 30000, 75000, 10000, 256 << 10}
+    {                                                                                              \
+        8 << 10, 64 << 10, 100, 1 << 20, 10000, 30000, 75000, 10000, 256 << 10                     \
+    }
 
-/* One request and its answer. Lives until the handler has answered it (http_answer, http_stream_end), even if the
- * client has gone meanwhile; an answer to a client that has gone is dropped. */
+/* One request and its answer. Lives until the handler has answered it (http_answer,
+ * http_stream_end), even if the client has gone meanwhile; an answer to a client that has gone is
+ * dropped. */
 struct http_exchange;
 
-/* Called with a complete request. The handler answers exactly once, at once or later, from the server's thread. */
+/* Called with a complete request. The handler answers exactly once, at once or later, from the
+ * server's thread. */
 typedef void http_handler_fn(void *ctx, struct http_exchange *x);
 
-/* Opens a listening TCP socket (SO_REUSEADDR, non-blocking). Port 0 picks a free one; ret_address gets "host:port".
- * Returns the descriptor or -1 (ERR_CONFIG names the address: "cannot listen on 127.0.0.1:8088: Address already in use"). */
+/* Opens a listening TCP socket (SO_REUSEADDR, non-blocking). Port 0 picks a free one; ret_address
+ * gets "host:port". Returns the descriptor or -1 (ERR_CONFIG names the address: "cannot listen on
+ * 127.0.0.1:8088: Address already in use"). */
 int http_listen(struct str address, struct buf *ret_address, struct err *err);
 
 /* Borrows loop and ctx; does not own listen_fd. Returns owned. Accepts at once. */
@@ -39,8 +45,8 @@ struct http_server *http_server_new(struct loop *l, int listen_fd, const struct 
                                     http_handler_fn *handler, void *ctx, struct err *err);
 /* Closes everything at once; every exchange must have been answered or is told gone. */
 void http_server_free(struct http_server *s);
-/* Stops accepting, closes idle connections, lets those with requests end with "Connection: close". done runs when the
- * last one is closed (at once if there is none). */
+/* Stops accepting, closes idle connections, lets those with requests end with "Connection: close".
+ * done runs when the last one is closed (at once if there is none). */
 void http_server_drain(struct http_server *s, void (*done)(void *ctx), void *ctx);
 int http_server_connections(const struct http_server *s);
 
@@ -49,6 +55,6 @@ const struct http_request *http_exchange_request(const struct http_exchange *x);
 struct arena *http_exchange_arena(struct http_exchange *x);
 void http_exchange_set_data(struct http_exchange *x, void *data);
 void *http_exchange_data(const struct http_exchange *x);
-/* fn runs once if the client goes away before the answer is complete (or shuts its sending half, which looks the same;
- * an answer given nevertheless is still sent then). */
+/* fn runs once if the client goes away before the answer is complete (or shuts its sending half,
+ * which looks the same; an answer given nevertheless is still sent then). */
 void http_exchange_on_gone(struct http_exchange *x, void (*fn)(struct http_exchange *x));

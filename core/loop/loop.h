@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <stddef.h>
-
 #include "base/clock.h"
 #include "base/err.h"
 
-/* An event loop of one thread over libevent's event_base. Timers are a heap of the loop's own, so that a fake clock
- * moves them; everything that sees the loop's clock sees the same time. */
+#include <stddef.h>
+
+/* An event loop of one thread over libevent's event_base. Timers are a heap of the loop's own, so
+ * that a fake clock moves them; everything that sees the loop's clock sees the same time. */
 struct loop;
 struct event_base;
 
@@ -26,8 +26,9 @@ const struct clock *loop_clock(const struct loop *l);
 int64_t loop_now_ns(const struct loop *l);
 void loop_refresh(struct loop *l);
 
-/* Deferred work: runs once, at the end of the current turn (or of the next one when scheduled from the deferred phase
- * itself), in order of scheduling. Scheduling twice before it ran is one run. Embed it; zero it first. */
+/* Deferred work: runs once, at the end of the current turn (or of the next one when scheduled from
+ * the deferred phase itself), in order of scheduling. Scheduling twice before it ran is one run.
+ * Embed it; zero it first. */
 struct loop_defer {
     void (*fn)(struct loop_defer *d);
     struct loop_defer *next;

@@ -3,7 +3,8 @@
 
 #include "base/err.h"
 
-/* A named thread with all signals but those of its own faults blocked (the main thread takes them). */
+/* A named thread with all signals but those of its own faults blocked (the main thread takes them).
+ */
 struct thread;
 
 /* Returns owned; fn(arg) runs on it. name: at most 15 bytes, shown by top and gdb. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What a client sends becomes a row here, and the other way round; what is wrong with it is collected, so that one answer
- * names everything. */
+/* What a client sends becomes a row here, and the other way round; what is wrong with it is
+ * collected, so that one answer names everything. */
 #include "rest/rest.h"
 
-static struct rest_fault *add_fault(struct arena *a, struct rest_fault **faults, struct str property,
-                                    const char *message)
+static struct rest_fault *add_fault(struct arena *a, struct rest_fault **faults,
+                                    struct str property, const char *message)
 {
     while (*faults != NULL)
         faults = &(*faults)->next;
@@ -23,9 +23,9 @@ static struct str json_text_of(struct arena *a, const struct json *j)
     return s;
 }
 
-int rest_read_row(const struct store_table *t, const struct json *body, bool creating, struct arena *a,
-                  struct store_row *row, uint64_t *ret_mask, struct rest_fault **ret_faults,
-                  struct err *err)
+int rest_read_row(const struct store_table *t, const struct json *body, bool creating,
+                  struct arena *a, struct store_row *row, uint64_t *ret_mask,
+                  struct rest_fault **ret_faults, struct err *err)
 {
     if (body->type != JSON_OBJECT)
         return err_set(err, ERR_INVALID, "the body must be a JSON object");
@@ -62,7 +62,8 @@ void rest_check_row(const struct store_table *t, const struct store_row *row, st
     }
 }
 
-void rest_write_faults(struct buf *out, const struct store_table *t, const struct rest_fault *faults)
+void rest_write_faults(struct buf *out, const struct store_table *t,
+                       const struct rest_fault *faults)
 {
     buf_lit(out, "\"errors\":[");
     for (const struct rest_fault *f = faults; f != NULL; f = f->next) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One place for what a value is on either side of the seam, so that a number that came by HTTP, by a script or from the
- * store is the same number. */
+/* One place for what a value is on either side of the seam, so that a number that came by HTTP, by
+ * a script or from the store is the same number. */
 #include "script/convert.h"
 
 #include "script/fail.h"
@@ -142,7 +142,8 @@ static void spell(struct json *j, char *space, size_t size)
 
 static void check_json_field(lua_State *L, int index, struct arena *a, struct value *ret)
 {
-    if (lua_isnil(L, index) || (lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL)) {
+    if (lua_isnil(L, index) ||
+        (lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL)) {
         *ret = VALUE_NONE;
         return;
     }
@@ -152,8 +153,8 @@ static void check_json_field(lua_State *L, int index, struct arena *a, struct va
     lua_pop(L, 1);
 }
 
-void convert_check(lua_State *L, int index, struct str owner, const struct field *f, struct arena *a,
-                   struct value *ret)
+void convert_check(lua_State *L, int index, struct str owner, const struct field *f,
+                   struct arena *a, struct value *ret)
 {
     index = lua_absindex(L, index);
     if (f->type == FIELD_JSON) {
@@ -172,7 +173,8 @@ void convert_check(lua_State *L, int index, struct str owner, const struct field
     struct err err;
     if (j.type == JSON_TEXT && f->type == FIELD_TEXT &&
         (!str_is_utf8(j.s) || memchr(j.s.p, 0, j.s.n) != NULL))
-        fail_misuse(L, "%.*s.%.*s: text must be UTF-8 without NUL", STR_ARG(owner), STR_ARG(f->name));
+        fail_misuse(L, "%.*s.%.*s: text must be UTF-8 without NUL", STR_ARG(owner),
+                    STR_ARG(f->name));
     if (field_from_json(f, &j, a, ret, &err) != 0)
         fail_misuse(L, "%.*s.%.*s: %s", STR_ARG(owner), STR_ARG(f->name), err.message);
 }

@@ -1,24 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <lua.h>
-
 #include "base/field.h"
+
+#include <lua.h>
 
 /* Between Lua values, stored values and JSON. Text goes to the arena given. */
 
-/* Pushes what a stored value reads as: decimals as numbers, timestamps as epoch ms, JSON as tables. [-0, +1, m] */
+/* Pushes what a stored value reads as: decimals as numbers, timestamps as epoch ms, JSON as tables.
+ * [-0, +1, m] */
 void convert_push(lua_State *L, const struct field *f, const struct value *v);
-/* Reads the Lua value at index as what field f stores, with the same liberties as JSON (numeric strings and so on). Raises
- * "orders.qty: expected an integer, got a table". owner names the table for messages. [-0, +0, e] */
-void convert_check(lua_State *L, int index, struct str owner, const struct field *f, struct arena *a,
-                   struct value *ret);
-/* Pushes a parsed document: objects and lists as tables (lists marked, so that they stay lists), null inside of objects
- * as absent, in lists as json.null. [-0, +1, m] */
+/* Reads the Lua value at index as what field f stores, with the same liberties as JSON (numeric
+ * strings and so on). Raises "orders.qty: expected an integer, got a table". owner names the table
+ * for messages. [-0, +0, e] */
+void convert_check(lua_State *L, int index, struct str owner, const struct field *f,
+                   struct arena *a, struct value *ret);
+/* Pushes a parsed document: objects and lists as tables (lists marked, so that they stay lists),
+ * null inside of objects as absent, in lists as json.null. [-0, +1, m] */
 void convert_push_json(lua_State *L, const struct json *j);
-/* Appends the value at index as compact JSON: records with their fields, marked or non-empty sequences as lists, other
- * tables as objects with sorted keys; raises on functions, cycles, depth over 64, NaN. out must be owned by a userdata
- * (convert_buffer). [-0, +0, e] */
+/* Appends the value at index as compact JSON: records with their fields, marked or non-empty
+ * sequences as lists, other tables as objects with sorted keys; raises on functions, cycles, depth
+ * over 64, NaN. out must be owned by a userdata (convert_buffer). [-0, +0, e] */
 void convert_json(lua_State *L, int index, struct buf *out);
 /* Pushes an empty buffer as a userdata that frees it. [-0, +1, m] */
 struct buf *convert_buffer(lua_State *L);

@@ -3,7 +3,8 @@
 
 #include "base/json.h"
 
-/* Reads a Lua file that returns a table of data (`return { listen = "...", breakers = { ... } }`) in an empty
- * environment under a small instruction budget: no functions, no globals. ERR_CONFIG names file and line. The result
- * lives in a; keys are sorted; tables with only keys 1..n are lists. */
+/* Reads a Lua file that returns a table of data (`return { listen = "...", breakers = { ... } }`)
+ * in an empty environment under a small instruction budget: no functions, no globals. ERR_CONFIG
+ * names file and line. The result lives in a; keys are sorted; tables with only keys 1..n are
+ * lists. */
 int datafile_read(const char *path, struct arena *a, struct json *ret, struct err *err);

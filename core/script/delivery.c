@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A delivery as a task: the policy's function with the event, its effects sealed with the mark "done". */
+/* A delivery as a task: the policy's function with the event, its effects sealed with the mark
+ * "done". */
 #include "script/host.h"
 
 #include <lauxlib.h>
@@ -24,6 +25,8 @@ static int delivery_enter(lua_State *L, struct task *t)
 {
     struct bus_delivery *d = t->owner;
     struct host *h = t->host;
+    if (d->committed_ns > 0 && d->tries == 1 && t->runs == 1)
+        latency_add(&h->commit_to_handler, clock_mono_ns(loop_clock(h->loop)) - d->committed_ns);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->policies_ref);
     lua_rawgeti(L, -1, d->policy->index + 1);
     lua_remove(L, -2);
@@ -71,7 +74,7 @@ static void delivery_ended(struct task *t, const struct task_error *error)
 static const struct task_class delivery_class = {delivery_enter, delivery_leave, delivery_seal,
                                                  delivery_ended};
 
-void host_deliver(void *ctx, struct bus_delivery *d)
+void delivery_run(void *ctx, struct bus_delivery *d)
 {
     struct host *h = ctx;
     struct task_conf conf = {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Builds and reads the one error value, so that scripts, HTTP and the bus see the same code, status and origin. */
+/* Builds and reads the one error value, so that scripts, HTTP and the bus see the same code, status
+ * and origin. */
 #include "script/fail.h"
 
 #include <lauxlib.h>
@@ -30,7 +31,8 @@ void fail_open(lua_State *L)
     lua_pop(L, 1);
 }
 
-/* "path:line" of the innermost function that is a script's, or "". The host's own Lua has chunk names "=moontide/...". */
+/* "path:line" of the innermost function that is a script's, or "". The host's own Lua has chunk
+ * names "=moontide/...". */
 static void push_origin(lua_State *L)
 {
     lua_Debug ar;

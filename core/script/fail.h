@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <lua.h>
-
 #include "script/task.h"
 
-/* The one error value of scripts: a table {code, message, retryable, status, origin} whose tostring is the message.
- * Everything that fails raises it. */
+#include <lua.h>
+
+/* The one error value of scripts: a table {code, message, retryable, status, origin} whose tostring
+ * is the message. Everything that fails raises it. */
 
 /* Registers the metatable. */
 void fail_open(lua_State *L);
@@ -20,8 +20,8 @@ int fail_raise_err(lua_State *L, const struct err *err);
 void fail_push(lua_State *L, struct str code, int status, bool retryable, struct str message);
 /* Makes the value at the top an error value if it is something else that was raised. [-1, +1, m] */
 void fail_wrap(lua_State *L);
-/* Reads what was raised (any value, at the top of L) into a's memory; plain strings become code "script" with their
- * origin split off. Pops it. [-1, +0, m] */
+/* Reads what was raised (any value, at the top of L) into a's memory; plain strings become code
+ * "script" with their origin split off. Pops it. [-1, +0, m] */
 void fail_read(lua_State *L, struct arena *a, struct task_error *ret);
 /* A C error as a task error, in a. */
 void fail_from_err(struct arena *a, const struct err *err, struct task_error *ret);

@@ -26,12 +26,14 @@ int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
     int status = lua_pcall(L, 1, 0, 0);
     if (status != LUA_OK)
         err_set(err, ERR_INTERNAL, "%s",
-                lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error while handling an error");
+                lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                               : "an error while handling an error");
     lua_settop(L, top);
     return status == LUA_OK ? 0 : -1;
 }
 
-/* A list of one member of each entry of program[list]; the entry itself if member is NULL. Returns its reference. */
+/* A list of one member of each entry of program[list]; the entry itself if member is NULL. Returns
+ * its reference. */
 static int ref_members(lua_State *L, int program, const char *list, const char *member)
 {
     lua_getfield(L, program, list);
@@ -121,8 +123,7 @@ void host_cancel_all(struct host *h)
 {
     h->draining = true;
     request_cancel_waiting(h);
-    list_each(node, &h->tasks)
-    {
+    list_each (node, &h->tasks) {
         struct task *t = list_entry(node, struct task, node);
         if (t->unit == NULL)
             task_cancel(t, ERR_CANCELLED, "the server is stopping");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "base/latency.h"
 #include "base/log.h"
 #include "breaker/registry.h"
 #include "bus/deliver.h"
@@ -10,8 +11,9 @@
 #include "script/task.h"
 #include "store/lane.h"
 
-/* One worker's Lua: a state, its coroutines, tasks and ready queue, and the way to everything scripts may use. Lua
- * states share nothing. Found from any coroutine through the state's extra space. */
+/* One worker's Lua: a state, its coroutines, tasks and ready queue, and the way to everything
+ * scripts may use. Lua states share nothing. Found from any coroutine through the state's extra
+ * space. */
 struct host {
     lua_State *L;
     const struct program *program;
@@ -26,7 +28,8 @@ struct host {
     struct lanes *lanes;
     int number; /* of the worker */
 
-    int policies_ref, routes_ref, resources_ref, dispatch_ref; /* tables of functions, in the program's numbers */
+    int policies_ref, routes_ref, resources_ref,
+        dispatch_ref; /* tables of functions, in the program's numbers */
     struct strand *current;
     int unyieldable; /* depth of script coroutines resumed from where waiting is impossible */
 
@@ -42,6 +45,7 @@ struct host {
     struct coroutine *idle_coroutines;
     int64_t request_ms, delivery_ms; /* deadlines */
     bool draining;
+    struct latency commit_to_handler; /* first tries of events that came straight from a commit */
     struct host_counts {
         int64_t requests, deliveries, commits, reruns, errors;
     } counts;
@@ -73,8 +77,8 @@ static inline struct host *host_of(lua_State *L)
 int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err);
 
 /* Serves one HTTP request (request.c). */
-void host_request(struct host *h, struct http_exchange *x);
+void request_serve(struct host *h, struct http_exchange *x);
 /* Runs one delivery (delivery.c); a bus_deliver_fn with ctx = host. */
-void host_deliver(void *ctx, struct bus_delivery *d);
+void delivery_run(void *ctx, struct bus_delivery *d);
 /* Cancels all tasks with 503; deliveries are given back to the bus. */
 void host_cancel_all(struct host *h);

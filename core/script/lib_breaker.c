@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* breaker "name":call(body, fallback?). The body runs in a strand and scope of its own, so that its timeout can close the
- * coroutine, drop what it changed and give the permit back while the caller goes on. */
+/* breaker "name":call(body, fallback?). The body runs in a strand and scope of its own, so that its
+ * timeout can close the coroutine, drop what it changed and give the permit back while the caller
+ * goes on. */
 #include "script/fail.h"
 #include "script/host.h"
 #include "script/libs.h"
@@ -86,7 +87,9 @@ static void body_ended(struct strand *child)
     loop_timer_stop(h->loop, &o->timer);
     if (now_of(h) > o->deadline_ns) {
         o->timed_out = true;
-        report(o, BREAKER_TIMEOUT); /* the body never waited: the clock is looked at when it is through */
+        report(
+            o,
+            BREAKER_TIMEOUT); /* the body never waited: the clock is looked at when it is through */
     }
     op_complete(&o->op);
 }
@@ -169,12 +172,15 @@ static struct registry_entry *check_entry(lua_State *L, struct host *h)
     return handle->entry;
 }
 
-static int refused(lua_State *L, struct registry_entry *e, enum breaker_verdict verdict, int64_t retry_ns)
+static int refused(lua_State *L, struct registry_entry *e, enum breaker_verdict verdict,
+                   int64_t retry_ns)
 {
     if (verdict == BREAKER_REFUSED_OPEN)
-        push_refusal(L, ERR_OPEN, registry_name(e), "short-circuited", (retry_ns + NS_PER_MS - 1) / NS_PER_MS);
+        push_refusal(L, ERR_OPEN, registry_name(e), "short-circuited",
+                     (retry_ns + NS_PER_MS - 1) / NS_PER_MS);
     else
-        push_refusal(L, ERR_LIMIT, registry_name(e), "could not acquire a semaphore for execution", 0);
+        push_refusal(L, ERR_LIMIT, registry_name(e), "could not acquire a semaphore for execution",
+                     0);
     return fall_back(L);
 }
 
@@ -190,8 +196,8 @@ static void start_body(lua_State *L, struct breaker_op *o, struct strand *s)
     strand_run(o->child, L);
 }
 
-/* breaker:call(body, fallback?): body's results. Refused, failed or timed out, fallback(err) runs in the caller's scope;
- * without one the error is raised. */
+/* breaker:call(body, fallback?): body's results. Refused, failed or timed out, fallback(err) runs
+ * in the caller's scope; without one the error is raised. */
 static int breaker_call(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "breaker:call");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* bus.emit and the durable timers: events are built here, whole, so that the writer only has to write them. */
+/* bus.emit and the durable timers: events are built here, whole, so that the writer only has to
+ * write them. */
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/host.h"
@@ -15,7 +16,8 @@ static const struct event_type *check_type(lua_State *L, int index, const char *
 {
     struct str name = {NULL, 0};
     if (lua_type(L, index) != LUA_TSTRING)
-        fail_misuse(L, "%s: expected the name of an event, got a %s", word, luaL_typename(L, index));
+        fail_misuse(L, "%s: expected the name of an event, got a %s", word,
+                    luaL_typename(L, index));
     name.p = lua_tolstring(L, index, &name.n);
     const struct store_schema *schema = &host_of(L)->program->schema;
     const struct event_type *type = store_schema_event(schema, name);
@@ -27,7 +29,8 @@ static const struct event_type *check_type(lua_State *L, int index, const char *
         names[n++] = schema->events[i]->name;
     struct str nearest = str_nearest(name, names, n);
     fail_misuse(L, "%s: event \"%.*s\" is not declared%s%.*s%s", word, STR_ARG(name),
-                nearest.n > 0 ? "; did you mean \"" : "", STR_ARG(nearest), nearest.n > 0 ? "\"?" : "");
+                nearest.n > 0 ? "; did you mean \"" : "", STR_ARG(nearest),
+                nearest.n > 0 ? "\"?" : "");
     return NULL;
 }
 
@@ -67,13 +70,14 @@ static void push_source(lua_State *L, int source, const struct record *record, s
     lua_pushnil(L);
 }
 
-static struct value *read_values(lua_State *L, const struct event_type *type, int source, int overrides,
-                                 struct arena *a, const char *word)
+static struct value *read_values(lua_State *L, const struct event_type *type, int source,
+                                 int overrides, struct arena *a, const char *word)
 {
     const struct record_shape *shape = &host_of(L)->program->event_shapes[type->number];
     struct record *record = record_at(L, source);
     if (record == NULL && !lua_istable(L, source) && !lua_isnoneornil(L, source))
-        fail_misuse(L, "%s: expected a row, an event or a table, got a %s", word, luaL_typename(L, source));
+        fail_misuse(L, "%s: expected a row, an event or a table, got a %s", word,
+                    luaL_typename(L, source));
     if (record == NULL && lua_istable(L, source))
         check_known(L, source, shape);
     if (!lua_isnoneornil(L, overrides)) {
@@ -116,8 +120,8 @@ static struct str make_key(lua_State *L, const struct event_type *type, const st
     return key;
 }
 
-static struct str make_payload(lua_State *L, const struct event_type *type, const struct value *values,
-                               int64_t time_ms, struct arena *a)
+static struct str make_payload(lua_State *L, const struct event_type *type,
+                               const struct value *values, int64_t time_ms, struct arena *a)
 {
     struct buf *out = convert_buffer(L);
     buf_reserve(out, 200);
@@ -138,8 +142,8 @@ static struct str make_payload(lua_State *L, const struct event_type *type, cons
     return payload;
 }
 
-static void build_event(lua_State *L, struct store_event *e, const struct event_type *type, int source,
-                        const char *word)
+static void build_event(lua_State *L, struct store_event *e, const struct event_type *type,
+                        int source, const char *word)
 {
     struct host *h = host_of(L);
     struct task *t = h->current->task;
@@ -157,7 +161,8 @@ static void build_event(lua_State *L, struct store_event *e, const struct event_
     e->generation = h->program->generation;
 }
 
-/* bus.emit(type, row or table, overrides?): the declared fields, in their order, missing ones null. */
+/* bus.emit(type, row or table, overrides?): the declared fields, in their order, missing ones null.
+ */
 static int bus_emit(lua_State *L)
 {
     struct strand *s = task_check(L, "bus.emit");
@@ -241,11 +246,14 @@ int64_t lib_check_duration(lua_State *L, int index, const char *word)
             ms = -1;
     }
     if (ms < 0)
-        fail_misuse(L, "%s: expected a duration like \"610ms\", \"10s\", \"15m\", \"72h\" or milliseconds", word);
+        fail_misuse(
+            L, "%s: expected a duration like \"610ms\", \"10s\", \"15m\", \"72h\" or milliseconds",
+            word);
     return ms;
 }
 
-/* bus.emit_in(duration, type, row or table, overrides?): emits later, durably; the id for bus.cancel. */
+/* bus.emit_in(duration, type, row or table, overrides?): emits later, durably; the id for
+ * bus.cancel. */
 static int bus_emit_in(lua_State *L)
 {
     task_check_wait(L, "bus.emit_in");
@@ -262,7 +270,8 @@ static int bus_emit_at(lua_State *L)
     task_check_wait(L, "bus.emit_at");
     int64_t due_ms = lua_tointegerx(L, 1, &is_integer);
     if (!is_integer)
-        fail_misuse(L, "bus.emit_at: expected a time in epoch milliseconds, got a %s", luaL_typename(L, 1));
+        fail_misuse(L, "bus.emit_at: expected a time in epoch milliseconds, got a %s",
+                    luaL_typename(L, 1));
     const struct event_type *type = check_type(L, 2, "bus.emit_at");
     lua_settop(L, 4);
     return emit_later(L, type, due_ms);
@@ -284,8 +293,11 @@ static int bus_cancel(lua_State *L)
 int lib_bus_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"emit", bus_emit},     {"emit_in", bus_emit_in}, {"emit_at", bus_emit_at},
-        {"cancel", bus_cancel}, {NULL, NULL},
+        {"emit", bus_emit},
+        {"emit_in", bus_emit_in},
+        {"emit_at", bus_emit_at},
+        {"cancel", bus_cancel},
+        {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

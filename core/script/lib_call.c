@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* http.*: calls of sibling services. In the same process and store the call goes straight to the route, in a scope of its
- * own that joins the caller's unit of work: an order and its payment exist together or not at all. */
+/* http.*: calls of sibling services. In the same process and store the call goes straight to the
+ * route, in a scope of its own that joins the caller's unit of work: an order and its payment exist
+ * together or not at all. */
 #include "http/url.h"
 #include "script/fail.h"
 #include "script/host.h"
@@ -30,8 +31,8 @@ struct call {
 static int call_failed(lua_State *L, int status, struct str why)
 {
     char text[400];
-    snprintf(text, sizeof(text), "%s %s answered %d: %.*s", lua_tostring(L, 1), lua_tostring(L, 2), status,
-             STR_ARG(why));
+    snprintf(text, sizeof(text), "%s %s answered %d: %.*s", lua_tostring(L, 1), lua_tostring(L, 2),
+             status, STR_ARG(why));
     fail_push(L, STR("http"), status, status >= 500, str_from(text));
     return lua_error(L);
 }
@@ -44,10 +45,12 @@ static int unknown_host(lua_State *L, const struct program *p, struct str host)
         names[n++] = p->services[i].name;
     struct str nearest = str_nearest(host, names, n);
     if (nearest.n > 0)
-        return fail_misuse(L, "http: there is no service \"%.*s\"; did you mean \"%.*s\"?", STR_ARG(host),
-                           STR_ARG(nearest));
-    return fail_misuse(L, "http: there is no service \"%.*s\" in this system; calls to other hosts are not available",
-                       STR_ARG(host));
+        return fail_misuse(L, "http: there is no service \"%.*s\"; did you mean \"%.*s\"?",
+                           STR_ARG(host), STR_ARG(nearest));
+    return fail_misuse(
+        L,
+        "http: there is no service \"%.*s\" in this system; calls to other hosts are not available",
+        STR_ARG(host));
 }
 
 static void find_target(lua_State *L, struct call *c, struct strand *s)
@@ -66,8 +69,10 @@ static void find_target(lua_State *L, struct call *c, struct strand *s)
     const char *question = memchr(target.p, '?', target.n);
     size_t path = question != NULL ? (size_t)(question - target.p) : target.n;
     c->path = (struct str){target.p, path};
-    c->query = question != NULL ? (struct str){question + 1, target.n - path - 1} : (struct str){NULL, 0};
-    http_router_match(c->callee->router, s->task->arena, http_method_from(method), c->path, &c->match);
+    c->query =
+        question != NULL ? (struct str){question + 1, target.n - path - 1} : (struct str){NULL, 0};
+    http_router_match(c->callee->router, s->task->arena, http_method_from(method), c->path,
+                      &c->match);
     c->endpoint = c->match.target;
     if (c->endpoint == NULL)
         call_failed(L, c->match.path_known ? 405 : 404, STR("no such path or method"));
@@ -101,7 +106,8 @@ void lib_push_query(lua_State *L, struct arena *a, struct str query)
     lua_newtable(L);
     while (http_query_next(query, &pos, &name, &value)) {
         struct str plain_name, plain_value;
-        if (!http_url_decode(a, name, true, &plain_name) || !http_url_decode(a, value, true, &plain_value))
+        if (!http_url_decode(a, name, true, &plain_name) ||
+            !http_url_decode(a, value, true, &plain_value))
             continue;
         lua_pushlstring(L, plain_name.p, plain_name.n);
         lua_pushlstring(L, plain_value.p, plain_value.n);
@@ -209,7 +215,8 @@ static void delay_over(struct loop_timer *t)
     op_complete(&list_entry(t, struct call, timer)->op);
 }
 
-/* call(method, url, body, options): the answer { status, headers, body }; raises on status 400 and above. */
+/* call(method, url, body, options): the answer { status, headers, body }; raises on status 400 and
+ * above. */
 int lib_call(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "http");
@@ -219,7 +226,8 @@ int lib_call(lua_State *L)
     struct call *c = (struct call *)task_op_new(L, sizeof(*c), &delay_class);
     find_target(L, c, s);
     if (s->depth >= DEPTH_MAX)
-        return fail_raise(L, ERR_LIMIT, "http: calls of siblings are nested more than %d deep", DEPTH_MAX);
+        return fail_raise(L, ERR_LIMIT, "http: calls of siblings are nested more than %d deep",
+                          DEPTH_MAX);
     if (++s->task->call_count > CALLS_MAX)
         return fail_raise(L, ERR_BUDGET, "http: more than %d calls in one task", CALLS_MAX);
     if (!faults_roll(h->faults, c->callee->name, &roll))

@@ -6,7 +6,8 @@
 
 #include <lauxlib.h>
 
-/* json.encode(value): compact JSON text. Rows and events are objects, {} is an object, json.array{} a list. */
+/* json.encode(value): compact JSON text. Rows and events are objects, {} is an object, json.array{}
+ * a list. */
 static int json_encode(lua_State *L)
 {
     luaL_checkany(L, 1);
@@ -27,7 +28,8 @@ static int arena_gc(lua_State *L)
     return 0;
 }
 
-/* json.decode(text): tables, text, numbers; lists stay lists; null is absent in objects and json.null in lists. */
+/* json.decode(text): tables, text, numbers; lists stay lists; null is absent in objects and
+ * json.null in lists. */
 static int json_decode(lua_State *L)
 {
     struct str text;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* log.* and clock.*: what scripts say, with where they said it, and what time it is on the host's clock. */
+/* log.* and clock.*: what scripts say, with where they said it, and what time it is on the host's
+ * clock. */
+#include "base/log.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/host.h"
 #include "script/libs.h"
 #include "script/strand.h"
-
-#include "base/log.h"
 
 #include <lauxlib.h>
 
@@ -40,7 +40,8 @@ static int write_entry(lua_State *L, enum log_level level)
     int line = caller(L, &script);
     log_event(level, msg, LOG_S("script", script), LOG_I("line", line),
               LOG_S("service", s != NULL ? s->service->name : STR("")),
-              LOG_S("correlationId", s != NULL ? s->task->correlation_id : STR("")), LOG_S("data", data));
+              LOG_S("correlationId", s != NULL ? s->task->correlation_id : STR("")),
+              LOG_S("data", data));
     return 0;
 }
 
@@ -68,7 +69,8 @@ static int log_error(lua_State *L)
 int lib_log_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"debug", log_debug}, {"info", log_info}, {"warn", log_warn}, {"error", log_error}, {NULL, NULL},
+        {"debug", log_debug}, {"info", log_info}, {"warn", log_warn},
+        {"error", log_error}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;
@@ -85,7 +87,8 @@ static int clock_now(lua_State *L)
 /* clock.iso(epoch milliseconds?): "2026-01-01T00:00:00.000Z". */
 static int clock_iso(lua_State *L)
 {
-    lua_Integer ms = lua_isnoneornil(L, 1) ? (clock_now(L), lua_tointeger(L, -1)) : luaL_checkinteger(L, 1);
+    lua_Integer ms =
+        lua_isnoneornil(L, 1) ? (clock_now(L), lua_tointeger(L, -1)) : luaL_checkinteger(L, 1);
     struct buf *out = convert_buffer(L);
     clock_rfc3339(out, ms);
     struct str s = buf_str(out);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* store.get, find, first, count: every one may wait, SQLite just answers at once. */
-#include "script/lib_store.h"
-
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/host.h"
+#include "script/lib_store.h"
 
 #include <lauxlib.h>
 
@@ -21,18 +20,21 @@ static int no_such_table(lua_State *L, const struct program *p, struct strand *s
             names[n++] = r->table->name;
         else if (str_eq(r->table->name, name))
             return fail_misuse(L,
-                               "%s: \"%.*s\" belongs to service %.*s, not to %.*s; services talk by http or by events",
-                               word, STR_ARG(name), STR_ARG(r->service->name), STR_ARG(s->service->name));
+                               "%s: \"%.*s\" belongs to service %.*s, not to %.*s; services talk "
+                               "by http or by events",
+                               word, STR_ARG(name), STR_ARG(r->service->name),
+                               STR_ARG(s->service->name));
     }
     struct str nearest = str_nearest(name, names, n);
     if (nearest.n > 0)
-        return fail_misuse(L, "%s: service %.*s has no resource \"%.*s\"; did you mean \"%.*s\"?", word,
-                           STR_ARG(s->service->name), STR_ARG(name), STR_ARG(nearest));
-    return fail_misuse(L, "%s: service %.*s has no resource \"%.*s\"", word, STR_ARG(s->service->name),
-                       STR_ARG(name));
+        return fail_misuse(L, "%s: service %.*s has no resource \"%.*s\"; did you mean \"%.*s\"?",
+                           word, STR_ARG(s->service->name), STR_ARG(name), STR_ARG(nearest));
+    return fail_misuse(L, "%s: service %.*s has no resource \"%.*s\"", word,
+                       STR_ARG(s->service->name), STR_ARG(name));
 }
 
-const struct resource *store_check_resource(lua_State *L, struct strand *s, int index, const char *word)
+const struct resource *lib_store_check_resource(lua_State *L, struct strand *s, int index,
+                                                const char *word)
 {
     struct str name = {NULL, 0};
     if (lua_type(L, index) != LUA_TSTRING)
@@ -46,7 +48,7 @@ const struct resource *store_check_resource(lua_State *L, struct strand *s, int 
     return r;
 }
 
-int64_t store_check_id(lua_State *L, int index, const struct resource *r, const char *word)
+int64_t lib_store_check_id(lua_State *L, int index, const struct resource *r, const char *word)
 {
     struct record *record = record_at(L, index);
     if (record != NULL && record->table == r->table)
@@ -59,7 +61,7 @@ int64_t store_check_id(lua_State *L, int index, const struct resource *r, const 
     return id;
 }
 
-void store_push_row(lua_State *L, const struct resource *r, struct store_row *row)
+void lib_store_push_row(lua_State *L, const struct resource *r, struct store_row *row)
 {
     struct strand *s = host_of(L)->current;
     if (row->version > 0)
@@ -90,8 +92,8 @@ static void store_op_done(struct store_read *r)
     op_complete(&((struct store_op *)r->owner)->op);
 }
 
-struct store_op *store_op_new(lua_State *L, const struct resource *resource,
-                              int (*then)(lua_State *L, struct store_op *o))
+struct store_op *lib_store_op_new(lua_State *L, const struct resource *resource,
+                                  int (*then)(lua_State *L, struct store_op *o))
 {
     struct store_op *o = (struct store_op *)task_op_new(L, sizeof(*o), &store_op_class);
     struct strand *s = o->op.strand;
@@ -107,7 +109,7 @@ struct store_op *store_op_new(lua_State *L, const struct resource *resource,
     return o;
 }
 
-int store_op_run(lua_State *L, struct store_op *o)
+int lib_store_op_run(lua_State *L, struct store_op *o)
 {
     store_read_start(o->op.strand->task->host->session, &o->read);
     return task_await(L, &o->op);
@@ -123,7 +125,7 @@ static void add_condition(lua_State *L, struct store_op *o, struct str name, con
     struct store_cond *c = &o->read.conds[o->read.cond_count];
     c->column = record_field(shape, name);
     if (c->column == STORE_COLUMN_ID)
-        c->value = value_int(store_check_id(L, -1, o->resource, word));
+        c->value = value_int(lib_store_check_id(L, -1, o->resource, word));
     else if (c->column < 0)
         record_unknown_field(L, shape, name);
     else
@@ -131,12 +133,13 @@ static void add_condition(lua_State *L, struct store_op *o, struct str name, con
     o->read.cond_count++;
 }
 
-void store_check_where(lua_State *L, int index, struct store_op *o, const char *word)
+void lib_store_check_where(lua_State *L, int index, struct store_op *o, const char *word)
 {
     if (lua_isnoneornil(L, index))
         return;
     if (!lua_istable(L, index))
-        fail_misuse(L, "%s: conditions are a table { field = value }, got a %s", word, luaL_typename(L, index));
+        fail_misuse(L, "%s: conditions are a table { field = value }, got a %s", word,
+                    luaL_typename(L, index));
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         struct str name;
@@ -188,7 +191,8 @@ static void check_options(lua_State *L, int index, struct store_op *o, const cha
         else if (str_eq(name, STR("offset")))
             o->read.offset = option_number(L, word, "offset");
         else
-            fail_misuse(L, "%s: unknown option \"%.*s\"; there are order, limit, offset", word, STR_ARG(name));
+            fail_misuse(L, "%s: unknown option \"%.*s\"; there are order, limit, offset", word,
+                        STR_ARG(name));
         lua_pop(L, 1);
     }
 }
@@ -200,7 +204,7 @@ static int first_row(lua_State *L, struct store_op *o)
     if (o->read.row_count == 0)
         lua_pushnil(L);
     else
-        store_push_row(L, o->resource, o->read.rows[0]);
+        lib_store_push_row(L, o->resource, o->read.rows[0]);
     return 1;
 }
 
@@ -209,7 +213,7 @@ static int all_rows(lua_State *L, struct store_op *o)
     lua_createtable(L, (int)o->read.row_count, 0);
     convert_mark_list(L);
     for (size_t i = 0; i < o->read.row_count; i++) {
-        store_push_row(L, o->resource, o->read.rows[i]);
+        lib_store_push_row(L, o->resource, o->read.rows[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
@@ -225,51 +229,52 @@ static int row_count(lua_State *L, struct store_op *o)
 static int store_get(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.get");
-    const struct resource *r = store_check_resource(L, s, 1, "store.get");
-    int64_t id = store_check_id(L, 2, r, "store.get");
-    struct store_op *o = store_op_new(L, r, first_row);
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.get");
+    int64_t id = lib_store_check_id(L, 2, r, "store.get");
+    struct store_op *o = lib_store_op_new(L, r, first_row);
     o->read.kind = STORE_READ_GET;
     o->read.id = id;
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
-/* store.find(table, where?, { order, limit, offset }?): a list of rows, ids ascending unless ordered. */
+/* store.find(table, where?, { order, limit, offset }?): a list of rows, ids ascending unless
+ * ordered. */
 static int store_find(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.find");
-    const struct resource *r = store_check_resource(L, s, 1, "store.find");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.find");
     lua_settop(L, 3);
-    struct store_op *o = store_op_new(L, r, all_rows);
+    struct store_op *o = lib_store_op_new(L, r, all_rows);
     o->read.kind = STORE_READ_FIND;
-    store_check_where(L, 2, o, "store.find");
+    lib_store_check_where(L, 2, o, "store.find");
     check_options(L, 3, o, "store.find");
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
 /* store.first(table, where?, options?): the first of them, or nil. */
 static int store_first(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.first");
-    const struct resource *r = store_check_resource(L, s, 1, "store.first");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.first");
     lua_settop(L, 3);
-    struct store_op *o = store_op_new(L, r, first_row);
+    struct store_op *o = lib_store_op_new(L, r, first_row);
     o->read.kind = STORE_READ_FIND;
-    store_check_where(L, 2, o, "store.first");
+    lib_store_check_where(L, 2, o, "store.first");
     check_options(L, 3, o, "store.first");
     o->read.limit = 1;
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
 /* store.count(table, where?): how many rows match. */
 static int store_count(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.count");
-    const struct resource *r = store_check_resource(L, s, 1, "store.count");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.count");
     lua_settop(L, 2);
-    struct store_op *o = store_op_new(L, r, row_count);
+    struct store_op *o = lib_store_op_new(L, r, row_count);
     o->read.kind = STORE_READ_COUNT;
-    store_check_where(L, 2, o, "store.count");
-    return store_op_run(L, o);
+    lib_store_check_where(L, 2, o, "store.count");
+    return lib_store_op_run(L, o);
 }
 
 static int page_rows(lua_State *L, struct store_op *o)
@@ -282,18 +287,19 @@ static int page_rows(lua_State *L, struct store_op *o)
     return 2;
 }
 
-/* page(table, where, after): up to 200 rows with ids above after, and the id to go on after (nil at the end). */
+/* page(table, where, after): up to 200 rows with ids above after, and the id to go on after (nil at
+ * the end). */
 static int store_page(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.each");
-    const struct resource *r = store_check_resource(L, s, 1, "store.each");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.each");
     int64_t after = luaL_checkinteger(L, 3);
-    struct store_op *o = store_op_new(L, r, page_rows);
+    struct store_op *o = lib_store_op_new(L, r, page_rows);
     o->read.kind = STORE_READ_FIND;
-    store_check_where(L, 2, o, "store.each");
+    lib_store_check_where(L, 2, o, "store.each");
     o->read.after_id = after;
     o->read.limit = PAGE_ROWS;
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
 static int store_snapshot_start(lua_State *L)
@@ -315,7 +321,7 @@ static int store_snapshot_end(lua_State *L)
     return 0;
 }
 
-void store_add_reads(lua_State *L)
+void lib_store_add_reads(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"get", store_get},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* store.create, update, upsert, delete, add: changes go into the strand's scope and reach the disk with the task's unit,
- * or not at all. */
+/* store.create, update, upsert, delete, add: changes go into the strand's scope and reach the disk
+ * with the task's unit, or not at all. */
 #include "script/lib_store.h"
 
 #include "rest/rest.h"
@@ -15,7 +15,8 @@
 static void check_values(lua_State *L, int index, const char *word)
 {
     if (!lua_istable(L, index))
-        fail_misuse(L, "%s: expected a table { field = value }, got a %s", word, luaL_typename(L, index));
+        fail_misuse(L, "%s: expected a table { field = value }, got a %s", word,
+                    luaL_typename(L, index));
 }
 
 /* Lays the table at index over row; texts go to the scope's arena. Returns the columns named. */
@@ -30,7 +31,8 @@ static uint64_t read_values(lua_State *L, int index, const struct resource *r, s
             name.p = lua_tolstring(L, -2, &name.n);
         int column = record_field(&r->shape, name);
         if (column == STORE_COLUMN_ID)
-            fail_misuse(L, "%s: the id of %.*s is given by the store", word, STR_ARG(r->table->name));
+            fail_misuse(L, "%s: the id of %.*s is given by the store", word,
+                        STR_ARG(r->table->name));
         if (column < 0)
             record_unknown_field(L, &r->shape, name);
         convert_check(L, -1, r->table->name, &r->table->fields[column], a, &row->values[column]);
@@ -51,8 +53,8 @@ static void check_row(lua_State *L, const struct resource *r, const struct store
     struct buf *details = convert_buffer(L);
     rest_write_faults(details, r->table, faults);
     char text[300];
-    snprintf(text, sizeof(text), "%.*s.%.*s %.*s", STR_ARG(r->table->name), STR_ARG(faults->property),
-             STR_ARG(faults->message));
+    snprintf(text, sizeof(text), "%.*s.%.*s %.*s", STR_ARG(r->table->name),
+             STR_ARG(faults->property), STR_ARG(faults->message));
     fail_push(L, STR("invalid"), 400, false, str_from(text));
     struct str s = buf_str(details);
     lua_pushlstring(L, s.p, s.n);
@@ -73,7 +75,8 @@ static void check_unique(lua_State *L, const struct resource *r, const struct st
         field_write_json(names, f, &row->values[index->columns[i]]);
     }
     struct str s = buf_str(names);
-    fail_raise(L, ERR_EXISTS, "%.*s: a row with %.*s exists already", STR_ARG(r->table->name), STR_ARG(s));
+    fail_raise(L, ERR_EXISTS, "%.*s: a row with %.*s exists already", STR_ARG(r->table->name),
+               STR_ARG(s));
 }
 
 static void insert_row(lua_State *L, const struct resource *r, struct store_row *row)
@@ -85,7 +88,7 @@ static void insert_row(lua_State *L, const struct resource *r, struct store_row 
 
 /* ---- create ---- */
 
-struct store_row *store_new_row(lua_State *L, const struct resource *r)
+struct store_row *lib_store_new_row(lua_State *L, const struct resource *r)
 {
     struct store_scope *scope = strand_scope(host_of(L)->current);
     struct store_row *row = store_row_new(scope->unit->arena, r->table);
@@ -99,7 +102,7 @@ struct store_row *store_new_row(lua_State *L, const struct resource *r)
 static int create_with_id(lua_State *L, const struct resource *r, int64_t id, const char *word)
 {
     struct arena *a = strand_scope(host_of(L)->current)->unit->arena;
-    struct store_row *row = store_new_row(L, r);
+    struct store_row *row = lib_store_new_row(L, r);
     row->id = id;
     read_values(L, 2, r, a, row, word);
     if (lua_istable(L, 3))
@@ -119,16 +122,16 @@ static int create(lua_State *L, const struct resource *r, const char *word)
     int64_t id;
     if (store_next_id(host_of(L)->store, r->table->number, &id))
         return create_with_id(L, r, id, word);
-    struct store_op *o = store_op_new(L, r, create_later);
+    struct store_op *o = lib_store_op_new(L, r, create_later);
     o->read.kind = STORE_READ_ID;
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
 /* store.create(table, values): the new row; its id is known at once. */
 static int store_create(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.create");
-    const struct resource *r = store_check_resource(L, s, 1, "store.create");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.create");
     lua_settop(L, 2);
     check_values(L, 2, "store.create");
     return create(L, r, "store.create");
@@ -166,19 +169,19 @@ static int read_to_change(lua_State *L, const struct resource *r, int64_t id,
     if (!own && task_wants_lane(s->task, r->table, id))
         return task_restart_in_lane(L, r->table, id);
     strand_scope(s);
-    struct store_op *o = store_op_new(L, r, then);
+    struct store_op *o = lib_store_op_new(L, r, then);
     o->read.kind = STORE_READ_GET;
     o->read.id = id;
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
 /* store.update(table, id or row, changes): the changed row, or nil if there is none. */
 static int store_update(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.update");
-    const struct resource *r = store_check_resource(L, s, 1, "store.update");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.update");
     lua_settop(L, 3);
-    int64_t id = store_check_id(L, 2, r, "store.update");
+    int64_t id = lib_store_check_id(L, 2, r, "store.update");
     check_values(L, 3, "store.update");
     return read_to_change(L, r, id, apply_update);
 }
@@ -192,21 +195,21 @@ static int upsert_found(lua_State *L, struct store_op *o)
     return read_to_change(L, o->resource, o->read.rows[0]->id, apply_update);
 }
 
-/* store.upsert(table, where, changes): changes the first row that matches where, or creates one of both. Unique fields in
- * where keep it one row when tasks race. */
+/* store.upsert(table, where, changes): changes the first row that matches where, or creates one of
+ * both. Unique fields in where keep it one row when tasks race. */
 static int store_upsert(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.upsert");
-    const struct resource *r = store_check_resource(L, s, 1, "store.upsert");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.upsert");
     lua_settop(L, 3);
     check_values(L, 2, "store.upsert");
     check_values(L, 3, "store.upsert");
     strand_scope(s);
-    struct store_op *o = store_op_new(L, r, upsert_found);
+    struct store_op *o = lib_store_op_new(L, r, upsert_found);
     o->read.kind = STORE_READ_FIND;
     o->read.limit = 1;
-    store_check_where(L, 2, o, "store.upsert");
-    return store_op_run(L, o);
+    lib_store_check_where(L, 2, o, "store.upsert");
+    return lib_store_op_run(L, o);
 }
 
 /* ---- delete ---- */
@@ -223,8 +226,8 @@ static int apply_delete(lua_State *L, struct store_op *o)
 static int store_delete(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.delete");
-    const struct resource *r = store_check_resource(L, s, 1, "store.delete");
-    return read_to_change(L, r, store_check_id(L, 2, r, "store.delete"), apply_delete);
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.delete");
+    return read_to_change(L, r, lib_store_check_id(L, 2, r, "store.delete"), apply_delete);
 }
 
 /* ---- add ---- */
@@ -272,7 +275,8 @@ static struct store_add *read_adds(lua_State *L, const struct resource *r, struc
         struct store_add *add = arena_zalloc(a, sizeof(*add));
         convert_check(L, -1, r->table->name, f, a, &add->delta);
         if (add->delta.type != VALUE_INT && add->delta.type != VALUE_NUMBER)
-            fail_misuse(L, "store.add: %.*s.%.*s is no number to add to", STR_ARG(r->table->name), STR_ARG(name));
+            fail_misuse(L, "store.add: %.*s.%.*s is no number to add to", STR_ARG(r->table->name),
+                        STR_ARG(name));
         add->column = column;
         add->min = bound_of(L, 4, "min", r, f, a);
         add->max = bound_of(L, 4, "max", r, f, a);
@@ -292,8 +296,9 @@ static double as_number(const struct value *v)
 
 static int raise_bound(lua_State *L, const struct resource *r, int64_t id, int column)
 {
-    return fail_raise(L, ERR_BOUND, "%.*s %lld: %.*s would leave its bounds", STR_ARG(r->table->name),
-                      (long long)id, STR_ARG(r->table->fields[column].name));
+    return fail_raise(L, ERR_BOUND, "%.*s %lld: %.*s would leave its bounds",
+                      STR_ARG(r->table->name), (long long)id,
+                      STR_ARG(r->table->fields[column].name));
 }
 
 /* On a row that this task has inserted or updated: the sum is known here. */
@@ -330,8 +335,8 @@ static int add_with_row(lua_State *L, struct store_op *o)
     const struct resource *r = o->resource;
     struct store_scope *scope = strand_scope(o->op.strand);
     if (o->read.row_count == 0)
-        return fail_raise(L, ERR_NOT_FOUND, "store.add: %.*s has no row %lld", STR_ARG(r->table->name),
-                          (long long)o->read.id);
+        return fail_raise(L, ERR_NOT_FOUND, "store.add: %.*s has no row %lld",
+                          STR_ARG(r->table->name), (long long)o->read.id);
     struct store_add *adds = read_adds(L, r, scope->unit->arena);
     const struct store_change *own = store_scope_find(scope, r->table, o->read.id);
     if (own != NULL && own->kind != STORE_ADD)
@@ -341,14 +346,15 @@ static int add_with_row(lua_State *L, struct store_op *o)
     return 0;
 }
 
-/* store.add(table, id or row, { field = delta }, { min, max }?): a change that commutes with those of other tasks, so that
- * a hot row is no place to queue. Refused with `bound` when the sum would leave min..max. */
+/* store.add(table, id or row, { field = delta }, { min, max }?): a change that commutes with those
+ * of other tasks, so that a hot row is no place to queue. Refused with `bound` when the sum would
+ * leave min..max. */
 static int store_add(lua_State *L)
 {
     struct strand *s = task_check_wait(L, "store.add");
-    const struct resource *r = store_check_resource(L, s, 1, "store.add");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "store.add");
     lua_settop(L, 4);
-    int64_t id = store_check_id(L, 2, r, "store.add");
+    int64_t id = lib_store_check_id(L, 2, r, "store.add");
     check_values(L, 3, "store.add");
     check_bounds_options(L, 4);
     int refused = refusal_bound(s->task->refusals, r->table, id);
@@ -360,20 +366,22 @@ static int store_add(lua_State *L)
         store_scope_add(scope, r->table, id, read_adds(L, r, scope->unit->arena));
         return 0;
     }
-    struct store_op *o = store_op_new(L, r, add_with_row);
+    struct store_op *o = lib_store_op_new(L, r, add_with_row);
     o->read.kind = STORE_READ_GET;
     o->read.id = id;
-    return store_op_run(L, o);
+    return lib_store_op_run(L, o);
 }
 
-/* insert(row): takes a writable record into the scope, checked; read-only from then on. For dispatch.lua. */
-int store_insert_record(lua_State *L)
+/* insert(row): takes a writable record into the scope, checked; read-only from then on. For
+ * dispatch.lua. */
+int lib_store_insert_record(lua_State *L)
 {
     struct record *record = record_at(L, 1);
     struct strand *s = task_check(L, "insert");
     luaL_argcheck(L, record != NULL && record->writable, 1, "a new row");
     record->writable = false;
-    const struct resource *r = program_resource(s->task->host->program, s->service, record->shape->name);
+    const struct resource *r =
+        program_resource(s->task->host->program, s->service, record->shape->name);
     insert_row(L, r, record->row);
     return 0;
 }
@@ -385,6 +393,6 @@ int lib_store_open(lua_State *L)
         {"delete", store_delete}, {"add", store_add},       {NULL, NULL},
     };
     luaL_newlib(L, functions);
-    store_add_reads(L);
+    lib_store_add_reads(L);
     return 1;
 }

@@ -4,7 +4,8 @@
 #include "script/program.h"
 #include "script/strand.h"
 
-/* Shared by the two halves of the store library: lib_read.c (what reads) and lib_store.c (what changes). */
+/* Shared by the two halves of the store library: lib_read.c (what reads) and lib_store.c (what
+ * changes). */
 
 /* A read in flight, and what to do with its result. */
 struct store_op {
@@ -15,21 +16,23 @@ struct store_op {
 };
 
 /* Pushes a store_op for the running strand, inputs zeroed. [-0, +1, m] */
-struct store_op *store_op_new(lua_State *L, const struct resource *resource,
-                              int (*then)(lua_State *L, struct store_op *o));
+struct store_op *lib_store_op_new(lua_State *L, const struct resource *resource,
+                                  int (*then)(lua_State *L, struct store_op *o));
 /* Starts the read and waits; to be returned. [-0, +n, e] */
-int store_op_run(lua_State *L, struct store_op *o);
-/* The resource of the running service that argument `index` names. Raises, also for another service's (G7). */
-const struct resource *store_check_resource(lua_State *L, struct strand *s, int index, const char *word);
+int lib_store_op_run(lua_State *L, struct store_op *o);
+/* The resource of the running service that argument `index` names. Raises, also for another
+ * service's (G7). */
+const struct resource *lib_store_check_resource(lua_State *L, struct strand *s, int index,
+                                                const char *word);
 /* Equality conditions from the table at index (nil: none). */
-void store_check_where(lua_State *L, int index, struct store_op *o, const char *word);
+void lib_store_check_where(lua_State *L, int index, struct store_op *o, const char *word);
 /* The id at index: an integer, a row of that resource, or a numeric text. */
-int64_t store_check_id(lua_State *L, int index, const struct resource *r, const char *word);
+int64_t lib_store_check_id(lua_State *L, int index, const struct resource *r, const char *word);
 /* Pushes a row that was read and remembers its version for later changes. [-0, +1, m] */
-void store_push_row(lua_State *L, const struct resource *r, struct store_row *row);
+void lib_store_push_row(lua_State *L, const struct resource *r, struct store_row *row);
 /* Adds get, find, first, count, page, snapshot_open, snapshot_close to the table at the top. */
-void store_add_reads(lua_State *L);
+void lib_store_add_reads(lua_State *L);
 /* A new row with the resource's defaults, in the strand's scope's arena; its id is 0. */
-struct store_row *store_new_row(lua_State *L, const struct resource *r);
+struct store_row *lib_store_new_row(lua_State *L, const struct resource *r);
 /* insert(row): a lua_CFunction for dispatch.lua. */
-int store_insert_record(lua_State *L);
+int lib_store_insert_record(lua_State *L);

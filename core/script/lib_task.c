@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* task.sleep, all, race and unit(fn): waiting, doing several things at once, and doing something wholly or not at all. */
+/* task.sleep, all, race and unit(fn): waiting, doing several things at once, and doing something
+ * wholly or not at all. */
 #include "script/fail.h"
 #include "script/host.h"
 #include "script/libs.h"
@@ -54,7 +55,8 @@ struct group_op {
     struct op op;
     bool race;
     int count, running;
-    struct strand *decisive; /* all: the first that failed; race: the first that succeeded, else the last that failed */
+    struct strand *decisive; /* all: the first that failed; race: the first that succeeded, else the
+                                last that failed */
     struct strand *children[GROUP_MAX];
 };
 
@@ -143,7 +145,8 @@ static int check_functions(lua_State *L, const char *word)
         fail_misuse(L, "%s: expected 1 to %d functions, got %d", word, GROUP_MAX, n);
     for (int i = 1; i <= n; i++)
         if (!lua_isfunction(L, i))
-            fail_misuse(L, "%s: argument %d must be a function, got a %s", word, i, luaL_typename(L, i));
+            fail_misuse(L, "%s: argument %d must be a function, got a %s", word, i,
+                        luaL_typename(L, i));
     return n;
 }
 
@@ -167,14 +170,15 @@ static int start_group(lua_State *L, const char *word, bool race)
     return task_await(L, &o->op);
 }
 
-/* task.all(fn, ...): runs all at once; the first value of each, in order. The first error cancels the others and is
- * raised; then none of them has changed anything. */
+/* task.all(fn, ...): runs all at once; the first value of each, in order. The first error cancels
+ * the others and is raised; then none of them has changed anything. */
 static int task_all(lua_State *L)
 {
     return start_group(L, "task.all", false);
 }
 
-/* task.race(fn, ...): the values of the first that succeeds; the others are cancelled and have changed nothing. */
+/* task.race(fn, ...): the values of the first that succeeds; the others are cancelled and have
+ * changed nothing. */
 static int task_race(lua_State *L)
 {
     return start_group(L, "task.race", true);

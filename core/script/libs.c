@@ -45,7 +45,8 @@ static int core_getinfo(lua_State *L)
     return 1;
 }
 
-/* compile(source, chunkname, environment): the function, or raises the syntax error. Text only, no bytecode. */
+/* compile(source, chunkname, environment): the function, or raises the syntax error. Text only, no
+ * bytecode. */
 static int core_compile(lua_State *L)
 {
     size_t n;
@@ -89,9 +90,15 @@ static void add(lua_State *L, const char *name, lua_CFunction opener)
 void libs_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"misuse", core_misuse},   {"nearest", core_nearest},       {"getinfo", core_getinfo},
-        {"compile", core_compile}, {"wrap_error", core_wrap_error}, {"fail", core_fail},
-        {"call", lib_call},        {"unit", lib_unit},              {"breaker", lib_breaker},
+        {"misuse", core_misuse},
+        {"nearest", core_nearest},
+        {"getinfo", core_getinfo},
+        {"compile", core_compile},
+        {"wrap_error", core_wrap_error},
+        {"fail", core_fail},
+        {"call", lib_call},
+        {"unit", lib_unit},
+        {"breaker", lib_breaker},
         {NULL, NULL},
     };
     luaL_newlib(L, functions);

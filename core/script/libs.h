@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "base/mem.h"
+
 #include <lua.h>
 
 #include <stdint.h>
 
-#include "base/mem.h"
-
-/* The bindings. libs_open pushes `core`: everything that the host's own Lua (core/script/lua) is built from. Each opener
- * pushes its table. [-0, +1, m] */
+/* The bindings. libs_open pushes `core`: everything that the host's own Lua (core/script/lua) is
+ * built from. Each opener pushes its table. [-0, +1, m] */
 void libs_open(lua_State *L);
 
 /* Milliseconds of the duration at index ("610ms", "10s", or a number). Raises. */

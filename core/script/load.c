@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Builds a Lua state from a script tree. Files are read once, in order of path; everything that scripts may use comes
- * from boot.lua and the bindings, nothing else is reachable. */
+/* Builds a Lua state from a script tree. Files are read once, in order of path; everything that
+ * scripts may use comes from boot.lua and the bindings, nothing else is reachable. */
 #include "script/load.h"
 
 #include "base/file.h"
@@ -50,9 +50,12 @@ static int run_veneer(lua_State *L)
 static void open_lua_libraries(lua_State *L)
 {
     static const luaL_Reg libraries[] = {
-        {LUA_GNAME, luaopen_base},         {LUA_COLIBNAME, luaopen_coroutine},
-        {LUA_TABLIBNAME, luaopen_table},   {LUA_STRLIBNAME, luaopen_string},
-        {LUA_MATHLIBNAME, luaopen_math},   {LUA_UTF8LIBNAME, luaopen_utf8},
+        {LUA_GNAME, luaopen_base},
+        {LUA_COLIBNAME, luaopen_coroutine},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_UTF8LIBNAME, luaopen_utf8},
         {NULL, NULL},
     };
     for (const luaL_Reg *lib = libraries; lib->func != NULL; lib++) {
@@ -102,7 +105,8 @@ static void push_use_name(lua_State *L, struct str prefix, const char *relative)
     luaL_pushresult(&b);
 }
 
-/* Appends { path, source, name } to the list at the top. Runs under pcall only through push_tree. */
+/* Appends { path, source, name } to the list at the top. Runs under pcall only through push_tree.
+ */
 static int add_file(void *ctx, const char *relative, struct err *err)
 {
     struct tree_reader *t = ctx;
@@ -126,7 +130,8 @@ static int add_file(void *ctx, const char *relative, struct err *err)
 }
 
 /* Pushes the list of files below a folder. */
-static void push_files(lua_State *L, const struct load_conf *conf, const char *folder, struct str prefix)
+static void push_files(lua_State *L, const struct load_conf *conf, const char *folder,
+                       struct str prefix)
 {
     struct err err;
     const char *dir = lua_pushfstring(L, "%s/%s", conf->scripts, folder);
@@ -172,7 +177,8 @@ static void push_tree(lua_State *L, const struct load_conf *conf)
 
 /* ---- settings from outside ---- */
 
-/* Lays overrides over one table of the system: table -> JSON -> overlay -> table. [table] -> [table] */
+/* Lays overrides over one table of the system: table -> JSON -> overlay -> table. [table] ->
+ * [table] */
 static void overlay_table(lua_State *L, const struct load_conf *conf, struct str prefix)
 {
     struct buf *text = convert_buffer(L);

@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <lua.h>
-
 #include "base/json.h"
 #include "script/program.h"
+
+#include <lua.h>
 
 /* Loading a script tree: a fresh state, the sandbox, every file of a system. */
 struct load_conf {
     const char *scripts; /* folder with systems/, routes/, policies/, lib/ */
     const char *system;
     /* Lays settings from outside over the system file's tables; may be NULL. */
-    int (*overlay)(void *ctx, struct arena *a, struct str prefix, struct json *table, struct err *err);
+    int (*overlay)(void *ctx, struct arena *a, struct str prefix, struct json *table,
+                   struct err *err);
     void *ctx;
 };
 
-/* Loads everything and checks it. err: "scripts/routes/x/y.lua:12: ...". Returns the state (owned), its normalised
- * declarations kept for load_program and host_new. */
+/* Loads everything and checks it. err: "scripts/routes/x/y.lua:12: ...". Returns the state (owned),
+ * its normalised declarations kept for load_program and host_new. */
 lua_State *load_state(const struct load_conf *conf, struct err *err);
 /* The program of a loaded state. Returns owned, generation 1. */
 struct program *load_program(lua_State *L, const struct load_conf *conf, struct err *err);
 
-/* Registry keys of a loaded state: the normalised declarations, and the functions of dispatch.lua. */
+/* Registry keys of a loaded state: the normalised declarations, and the functions of dispatch.lua.
+ */
 extern const char load_program_key;
 extern const char load_dispatch_key;

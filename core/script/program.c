@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Turns the normalised declarations of a state into the structs that the floors below work with. Everything lives in the
- * program's arena. */
+/* Turns the normalised declarations of a state into the structs that the floors below work with.
+ * Everything lives in the program's arena. */
 #include "script/program.h"
 
 #include "script/convert.h"
@@ -54,9 +54,9 @@ static enum field_type type_of(struct str name)
         struct str name;
         enum field_type type;
     } types[] = {
-        {STR("integer"), FIELD_INTEGER},     {STR("number"), FIELD_NUMBER},
-        {STR("decimal"), FIELD_DECIMAL},     {STR("text"), FIELD_TEXT},
-        {STR("boolean"), FIELD_BOOLEAN},     {STR("timestamp"), FIELD_TIMESTAMP},
+        {STR("integer"), FIELD_INTEGER}, {STR("number"), FIELD_NUMBER},
+        {STR("decimal"), FIELD_DECIMAL}, {STR("text"), FIELD_TEXT},
+        {STR("boolean"), FIELD_BOOLEAN}, {STR("timestamp"), FIELD_TIMESTAMP},
         {STR("json"), FIELD_JSON},
     };
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
@@ -115,7 +115,8 @@ struct service *program_service(const struct program *p, struct str name)
     return NULL;
 }
 
-const struct resource *program_resource(const struct program *p, const struct service *s, struct str table)
+const struct resource *program_resource(const struct program *p, const struct service *s,
+                                        struct str table)
 {
     for (int i = 0; i < p->resource_count; i++)
         if (p->resources[i].service == s && str_eq(p->resources[i].table->name, table))
@@ -146,7 +147,7 @@ static void read_event(lua_State *L, int at, struct program *p, int number)
     e->name = text_of(L, at, "name", a);
     e->key_name = text_of(L, at, "key_name", a);
     e->fields = read_fields(L, at, e->name, a, &e->field_count);
-    e->key_field = event_type_field(e, text_of(L, at, "key_field", a));
+    e->key_field = store_event_field(e, text_of(L, at, "key_field", a));
     p->schema.events[number] = e;
     p->event_shapes[number] = (struct record_shape){e->name, {NULL, 0}, e->fields, e->field_count};
 }
@@ -305,7 +306,8 @@ static void read_breaker(lua_State *L, int at, struct program *p, int i)
         if (!number_of(L, lua_gettop(L), settings[k].name, &n))
             continue;
         if (n != (double)(int)n)
-            fail_misuse(L, "breakers.%.*s.%s must be a whole number", STR_ARG(b->name), settings[k].name);
+            fail_misuse(L, "breakers.%.*s.%s must be a whole number", STR_ARG(b->name),
+                        settings[k].name);
         *settings[k].value = (int)n;
     }
     lua_pop(L, 1);
@@ -363,13 +365,17 @@ static void fill_routers(lua_State *L, struct program *p)
         buf_lit(&item, "/{id}");
         struct str item_path = arena_str(p->arena, buf_str(&item));
         buf_deinit(&item);
-        add_endpoint(L, p, HTTP_GET_, r->path, (struct endpoint){ENDPOINT_LIST, r->service, r, NULL});
-        add_endpoint(L, p, HTTP_POST_, r->path, (struct endpoint){ENDPOINT_CREATE, r->service, r, NULL});
-        add_endpoint(L, p, HTTP_GET_, item_path, (struct endpoint){ENDPOINT_ITEM, r->service, r, NULL});
+        add_endpoint(L, p, HTTP_GET_, r->path,
+                     (struct endpoint){ENDPOINT_LIST, r->service, r, NULL});
+        add_endpoint(L, p, HTTP_POST_, r->path,
+                     (struct endpoint){ENDPOINT_CREATE, r->service, r, NULL});
+        add_endpoint(L, p, HTTP_GET_, item_path,
+                     (struct endpoint){ENDPOINT_ITEM, r->service, r, NULL});
     }
     for (int i = 0; i < p->route_count; i++) {
         const struct route *r = &p->routes[i];
-        add_endpoint(L, p, r->method, r->path, (struct endpoint){ENDPOINT_ROUTE, r->service, NULL, r});
+        add_endpoint(L, p, r->method, r->path,
+                     (struct endpoint){ENDPOINT_ROUTE, r->service, NULL, r});
     }
 }
 

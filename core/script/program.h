@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <lua.h>
-
 #include "breaker/breaker.h"
 #include "bus/bus.h"
 #include "http/router.h"
 #include "script/record.h"
 
-/* A loaded script tree as the host sees it: what was declared, without the functions. Built once, immutable, shared by all
- * workers; each worker's Lua state has the functions under the same numbers. */
+#include <lua.h>
+
+/* A loaded script tree as the host sees it: what was declared, without the functions. Built once,
+ * immutable, shared by all workers; each worker's Lua state has the functions under the same
+ * numbers. */
 struct service {
     int number;
     struct str name;
-    struct http_router *router; /* its resources and routes, for sibling calls; targets: struct endpoint */
+    struct http_router
+        *router; /* its resources and routes, for sibling calls; targets: struct endpoint */
 };
 
 struct resource {
@@ -62,13 +64,13 @@ struct program {
     int policy_count;
     struct program_breaker *breakers;
     int breaker_count;
-    struct str *hints;                 /* the system's `try` lines, shown at the start */
+    struct str *hints; /* the system's `try` lines, shown at the start */
     int hint_count;
-    struct http_router *gateway;       /* everything reachable from outside */
+    struct http_router *gateway; /* everything reachable from outside */
 };
 
-/* Reads what core/script/lua/declare.lua collected: the normalised table at the top of L. Raises on what cannot be (too
- * many fields, two of one path); returns owned. [-0, +0, e] */
+/* Reads what core/script/lua/declare.lua collected: the normalised table at the top of L. Raises on
+ * what cannot be (too many fields, two of one path); returns owned. [-0, +0, e] */
 struct program *program_read(lua_State *L, struct str system);
 void program_free(struct program *p);
 struct service *program_service(const struct program *p, struct str name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A row of five columns as a Lua table costs ten times the memory of this and must be read back after every hook; a
- * script reads two or three fields of it. So a record is a window on the arena. */
+/* A row of five columns as a Lua table costs ten times the memory of this and must be read back
+ * after every hook; a script reads two or three fields of it. So a record is a window on the arena.
+ */
 #include "script/record.h"
 
 #include "script/convert.h"
@@ -32,8 +33,8 @@ int record_unknown_field(lua_State *L, const struct record_shape *shape, struct 
         names[n++] = shape->id_name;
     struct str nearest = str_nearest(name, names, n);
     if (nearest.n > 0)
-        return fail_misuse(L, "%.*s has no field \"%.*s\"; did you mean \"%.*s\"?", STR_ARG(shape->name),
-                           STR_ARG(name), STR_ARG(nearest));
+        return fail_misuse(L, "%.*s has no field \"%.*s\"; did you mean \"%.*s\"?",
+                           STR_ARG(shape->name), STR_ARG(name), STR_ARG(nearest));
     return fail_misuse(L, "%.*s has no field \"%.*s\"", STR_ARG(shape->name), STR_ARG(name));
 }
 
@@ -81,12 +82,15 @@ static int record_newindex(lua_State *L)
     check_alive(L, r);
     int field = field_of_key(L, r);
     if (r->table == NULL)
-        return fail_misuse(L, "events are facts and cannot be changed (%.*s)", STR_ARG(r->shape->name));
+        return fail_misuse(L, "events are facts and cannot be changed (%.*s)",
+                           STR_ARG(r->shape->name));
     if (!r->writable || field == STORE_COLUMN_ID)
-        return fail_misuse(L, "this row of %.*s cannot be assigned to; use store.update(\"%.*s\", id, { %s = ... })",
-                           STR_ARG(r->shape->name), STR_ARG(r->shape->name), lua_tostring(L, 2));
-    convert_check(L, 3, r->shape->name, &r->shape->fields[field], strand_scope(r->task->host->current)->unit->arena,
-                  &r->values[field]);
+        return fail_misuse(
+            L,
+            "this row of %.*s cannot be assigned to; use store.update(\"%.*s\", id, { %s = ... })",
+            STR_ARG(r->shape->name), STR_ARG(r->shape->name), lua_tostring(L, 2));
+    convert_check(L, 3, r->shape->name, &r->shape->fields[field],
+                  strand_scope(r->task->host->current)->unit->arena, &r->values[field]);
     r->written |= UINT64_C(1) << field;
     return 0;
 }
@@ -131,7 +135,8 @@ static int record_tostring(lua_State *L)
     return 1;
 }
 
-static const char record_mark = 0; /* metatable[&record_mark] = true tells records from other userdata */
+static const char record_mark =
+    0; /* metatable[&record_mark] = true tells records from other userdata */
 
 void record_open(lua_State *L, const struct record_shape *shape)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <lua.h>
-
 #include "base/field.h"
 #include "script/task.h"
 
-/* Rows and events as scripts see them: userdata that know their fields and read straight from the arena they were made
- * in. Reading an undeclared field raises and names the nearest; an absent value reads as nil. They expire with the run
- * of the task that made them. */
+#include <lua.h>
+
+/* Rows and events as scripts see them: userdata that know their fields and read straight from the
+ * arena they were made in. Reading an undeclared field raises and names the nearest; an absent
+ * value reads as nil. They expire with the run of the task that made them. */
 struct record_shape {
     struct str name;    /* "orders", "Ordered": for messages */
     struct str id_name; /* rows: how the id is called; events: empty */
@@ -24,8 +24,8 @@ struct record {
     struct value *values;            /* one a field */
     struct task *task;
     uint64_t serial;
-    bool writable;                   /* inside before_* hooks */
-    uint64_t written;                /* columns that were assigned */
+    bool writable;    /* inside before_* hooks */
+    uint64_t written; /* columns that were assigned */
 };
 
 /* Makes the metatable of a shape, found by its address. Once a state and shape. [-0, +0, m] */

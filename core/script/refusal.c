@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Remembers refused calls by what they did, not by their place in the run: a re-run may take another way. */
+/* Remembers refused calls by what they did, not by their place in the run: a re-run may take
+ * another way. */
 #include "script/refusal.h"
 
 #include <stdlib.h>
@@ -8,9 +9,9 @@ struct task_refusal {
     struct task_refusal *next;
     enum store_verdict verdict;
     const struct store_table *table;
-    int64_t id;          /* BOUND */
-    int detail;          /* BOUND: column; EXISTS: index */
-    struct buf key;      /* EXISTS: the values of the index */
+    int64_t id;     /* BOUND */
+    int detail;     /* BOUND: column; EXISTS: index */
+    struct buf key; /* EXISTS: the values of the index */
 };
 
 static void write_key(struct buf *out, const struct store_index *index, const struct store_row *row)
@@ -41,7 +42,7 @@ struct task_refusal *refusal_add(struct task_refusal *head, const struct store_u
     return r;
 }
 
-void refusals_free(struct task_refusal *head)
+void refusal_free(struct task_refusal *head)
 {
     while (head != NULL) {
         struct task_refusal *next = head->next;
@@ -51,8 +52,8 @@ void refusals_free(struct task_refusal *head)
     }
 }
 
-const struct store_index *refusal_exists(const struct task_refusal *head, const struct store_table *t,
-                                         const struct store_row *row)
+const struct store_index *refusal_exists(const struct task_refusal *head,
+                                         const struct store_table *t, const struct store_row *row)
 {
     for (; head != NULL; head = head->next) {
         if (head->verdict != STORE_EXISTS || head->table != t)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The way in: route, back-pressure, injected faults; then a read or a task; and the way out, the answer or the problem. */
+/* The way in: route, back-pressure, injected faults; then a read or a task; and the way out, the
+ * answer or the problem. */
 #include "script/request.h"
 
 #include "base/log.h"
@@ -16,15 +17,16 @@ static bool is_correlation_id(struct str s)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
-                  c == '_' || c == '-';
+        bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                  c == '.' || c == '_' || c == '-';
         if (!ok)
             return false;
     }
     return true;
 }
 
-/* Unique enough to find a request in the log again: a counter under a seed of this host, mixed (splitmix64). */
+/* Unique enough to find a request in the log again: a counter under a seed of this host, mixed
+ * (splitmix64). */
 static struct str make_correlation_id(struct host *h, struct arena *a)
 {
     uint64_t z = h->id_seed + UINT64_C(0x9e3779b97f4a7c15) * ++h->id_count;
@@ -44,7 +46,8 @@ void request_add_header(struct request *r, struct str name, struct str value)
 
 void request_answer(struct request *r)
 {
-    struct buf text = r->text; /* the exchange, and the request in its arena, are gone after the answer */
+    struct buf text =
+        r->text; /* the exchange, and the request in its arena, are gone after the answer */
     request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
     http_answer(r->x, r->status, r->content_type, r->headers, r->header_count, buf_str(&text));
     buf_deinit(&text);
@@ -171,8 +174,8 @@ static void no_route(struct request *r)
 {
     char text[300];
     if (!r->match.path_known) {
-        snprintf(text, sizeof(text), "no such path: %.*s", (int)(r->http->path.n < 200 ? r->http->path.n : 200),
-                 r->http->path.p);
+        snprintf(text, sizeof(text), "no such path: %.*s",
+                 (int)(r->http->path.n < 200 ? r->http->path.n : 200), r->http->path.p);
         request_fail_code(r, ERR_NOT_FOUND, text);
         return;
     }
@@ -182,11 +185,12 @@ static void no_route(struct request *r)
         request_answer(r);
         return;
     }
-    snprintf(text, sizeof(text), "Request method '%.*s' not supported", STR_ARG(r->http->method_name));
+    snprintf(text, sizeof(text), "Request method '%.*s' not supported",
+             STR_ARG(r->http->method_name));
     request_fail_code(r, ERR_METHOD, text);
 }
 
-void host_request(struct host *h, struct http_exchange *x)
+void request_serve(struct host *h, struct http_exchange *x)
 {
     struct arena *a = http_exchange_arena(x);
     struct request *r = arena_zalloc(a, sizeof(*r));

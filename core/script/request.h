@@ -20,7 +20,7 @@ struct request {
     bool waiting, fault;
     struct list node; /* host->requests while it waits or is delayed */
 
-    int status;              /* the answer, as the task left it */
+    int status; /* the answer, as the task left it */
     struct str content_type;
     struct buf text;
     struct http_header headers[34];
@@ -34,10 +34,12 @@ void request_fail_code(struct request *r, enum err_code code, const char *messag
 void request_answer(struct request *r);
 /* Adds a header to the answer; both borrowed until then. Drops what exceeds the array. */
 void request_add_header(struct request *r, struct str name, struct str value);
-/* GET of an item and of a collection need no script (reading.c). */
+/* GET of an item and of a collection need no script (request_read.c). */
 void request_read_item(struct request *r);
 void request_read_list(struct request *r);
 /* Fails the requests that wait for room or sit out a delay: the drain is over. */
 void request_cancel_waiting(struct host *h);
-/* Starts the task of a create or a route (serving.c). */
+/* Starts the task of a create or a route (request_task.c). */
 void request_start_task(struct request *r);
+/* The request that a task serves, or NULL. */
+struct request *request_of_task(const struct task *t);

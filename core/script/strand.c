@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Coroutines of the host: taken from a pool (making one costs more than running a small handler), resumed here and
- * nowhere else, and closed when their task no longer needs them. */
+/* Coroutines of the host: taken from a pool (making one costs more than running a small handler),
+ * resumed here and nowhere else, and closed when their task no longer needs them. */
 #include "script/strand.h"
 
 #include "script/host.h"
@@ -17,7 +17,7 @@ struct coroutine {
     int ref;
 };
 
-/* What a waiting strand yields. Scripts cannot make one; script/coroutine.c passes it on. */
+/* What a waiting strand yields. Scripts cannot make one; script/lib_coroutine.c passes it on. */
 const char strand_wait_token = 0;
 
 static int make_coroutine(lua_State *L)
@@ -77,7 +77,8 @@ void strand_run(struct strand *s, lua_State *from)
 {
     struct host *h = s->task->host;
     struct strand *before = h->current;
-    /* A fresh coroutine holds its function and arguments, a waiting one resumes its continuation without any. */
+    /* A fresh coroutine holds its function and arguments, a waiting one resumes its continuation
+     * without any. */
     int args = s->op == NULL ? lua_gettop(s->L) - 1 : 0;
     int results = 0;
     s->op = NULL;
@@ -97,8 +98,7 @@ void strand_run(struct strand *s, lua_State *from)
 
 void strand_cancel(struct strand *s)
 {
-    list_each(node, &s->children_head)
-    {
+    list_each (node, &s->children_head) {
         struct strand *child = list_entry(node, struct strand, sibling);
         strand_cancel(child);
     }
@@ -188,8 +188,8 @@ void strand_make_ready(struct strand *s)
 struct store_scope *strand_scope(struct strand *s)
 {
     if (s->scope == NULL)
-        s->scope = s->parent == NULL ? store_scope_open(NULL)
-                                     : store_scope_open(strand_scope(s->parent));
+        s->scope =
+            s->parent == NULL ? store_scope_open(NULL) : store_scope_open(strand_scope(s->parent));
     return s->scope;
 }
 
@@ -221,7 +221,8 @@ static int await_over(lua_State *L, int status, lua_KContext context)
     return op->class->push(L, op);
 }
 
-/* A coroutine of the script's own may be closed and collected while its op is under way: the registry keeps the op. */
+/* A coroutine of the script's own may be closed and collected while its op is under way: the
+ * registry keeps the op. */
 static void anchor(lua_State *L, struct strand *s)
 {
     lua_pushvalue(L, -1);
@@ -261,7 +262,10 @@ struct strand *task_check_wait(lua_State *L, const char *word)
 {
     struct strand *s = task_check(L, word);
     if (!lua_isyieldable(L) || s->task->host->unyieldable > 0)
-        luaL_error(L, "%s may have to wait and cannot be used here (inside a sort or gsub callback, a metamethod "
-                   "called from C, or a <close> variable)", word);
+        luaL_error(L,
+                   "%s may have to wait and cannot be used here (inside a sort or gsub callback, a "
+                   "metamethod "
+                   "called from C, or a <close> variable)",
+                   word);
     return s;
 }

@@ -3,39 +3,42 @@
 
 #include "script/task.h"
 
-/* A strand is one coroutine of a task: the root, or the body of a breaker call or of task.all/race. A child has a scope
- * of its own inside its parent's; whoever made it merges or drops that scope when it ends. */
+/* A strand is one coroutine of a task: the root, or the body of a breaker call or of task.all/race.
+ * A child has a scope of its own inside its parent's; whoever made it merges or drops that scope
+ * when it ends. */
 struct strand {
     struct task *task;
     lua_State *L; /* anchored by the host's pool */
     int ref;
-    struct op *op;            /* what it waits for */
+    struct op *op;             /* what it waits for */
     struct store_scope *scope; /* NULL until first needed */
-    struct store_snapshot *snapshot; /* reads are made in this picture; children share their parent's */
+    struct store_snapshot
+        *snapshot; /* reads are made in this picture; children share their parent's */
     bool owns_snapshot;
-    struct service *service;  /* whose code runs: a joined call changes it */
-    int depth;                /* of joined calls */
+    struct service *service; /* whose code runs: a joined call changes it */
+    int depth;               /* of joined calls */
     struct strand *parent;
     struct list children_head, sibling; /* living children */
-    struct list node;         /* task->strands */
+    struct list node;                   /* task->strands */
     struct strand *next_ready;
     bool ready;
-    bool anchored;            /* its op is in the registry */
-    int status;               /* when ended: LUA_OK, results on L; else the error value on top of L */
+    bool anchored; /* its op is in the registry */
+    int status;    /* when ended: LUA_OK, results on L; else the error value on top of L */
     bool ended;
     void (*on_end)(struct strand *s);
     void *owner;
 };
 
-/* A child of parent that will call the function and n arguments on top of L (moved over). Not started. [-(n+1), +0, m] */
+/* A child of parent that will call the function and n arguments on top of L (moved over). Not
+ * started. [-(n+1), +0, m] */
 struct strand *strand_new(lua_State *L, struct strand *parent, int n);
 /* A root: its coroutine will run fn with the task as light userdata. */
 struct strand *strand_root(struct task *t, lua_CFunction fn);
-/* Runs it until it waits or ends; nested in `from`, the running coroutine, or NULL. on_end runs before this returns if
- * it ends. */
+/* Runs it until it waits or ends; nested in `from`, the running coroutine, or NULL. on_end runs
+ * before this returns if it ends. */
 void strand_run(struct strand *s, lua_State *from);
-/* Stops it wherever it waits, its children first: their ops are cancelled, their <close> variables closed. on_end does
- * not run. Not for a running strand. */
+/* Stops it wherever it waits, its children first: their ops are cancelled, their <close> variables
+ * closed. on_end does not run. Not for a running strand. */
 void strand_cancel(struct strand *s);
 /* Gives the coroutine back and forgets the strand; its scope must have been closed or dropped. */
 void strand_free(struct strand *s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of a task: run, hand the unit to the writer, and by its verdict end or run again. Every transition is one
- * function here. */
+/* The life of a task: run, hand the unit to the writer, and by its verdict end or run again. Every
+ * transition is one function here. */
 #include "script/task.h"
 
 #include "script/fail.h"
@@ -55,7 +55,7 @@ static void task_end(struct task *t, const struct task_error *error)
     if (error != NULL)
         h->counts.errors++;
     t->class->ended(t, error);
-    refusals_free(t->refusals);
+    refusal_free(t->refusals);
     arena_free(t->arena);
     memset(t, 0, sizeof(*t));
     list_push(&h->free_tasks, &t->node);
@@ -290,7 +290,8 @@ struct raised {
     struct task_error *error;
 };
 
-/* [light userdata] Reads the error on top of the strand's stack; a defect of a script is logged with its traceback. */
+/* [light userdata] Reads the error on top of the strand's stack; a defect of a script is logged
+ * with its traceback. */
 static int read_raised(lua_State *L)
 {
     struct raised *r = lua_touserdata(L, 1);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <lua.h>
-
 #include "base/list.h"
 #include "loop/timer.h"
 #include "store/read.h"
 
-/* Tasks. A task is one run of a handler: strands (coroutines), a unit of work, a deadline. task.c and strand.c are the
- * only places that resume Lua for the host. A library function that must wait makes an op and returns
- * task_await(L, op); loop callbacks only complete ops, the strand goes on from the host's ready queue. */
+#include <lua.h>
+
+/* Tasks. A task is one run of a handler: strands (coroutines), a unit of work, a deadline. task.c
+ * and strand.c are the only places that resume Lua for the host. A library function that must wait
+ * makes an op and returns task_await(L, op); loop callbacks only complete ops, the strand goes on
+ * from the host's ready queue. */
 struct host;
 struct task;
 struct strand;
@@ -17,14 +18,16 @@ struct op;
 struct service;
 
 struct op_class {
-    /* The strand was cancelled before push ran: stop what runs, release what is held. Called exactly once, then neither
-     * op_complete nor push may come. */
+    /* The strand was cancelled before push ran: stop what runs, release what is held. Called
+     * exactly once, then neither op_complete nor push may come. */
     void (*cancel)(struct op *op);
-    /* After op_complete: pushes the results and returns their number, or raises. May await another op. */
+    /* After op_complete: pushes the results and returns their number, or raises. May await another
+     * op. */
     int (*push)(lua_State *L, struct op *op);
 };
 
-/* Lives in a userdata on the stack of the coroutine that waits (task_op_new), so that it goes with it. */
+/* Lives in a userdata on the stack of the coroutine that waits (task_op_new), so that it goes with
+ * it. */
 struct op {
     const struct op_class *class;
     struct strand *strand;
@@ -33,18 +36,20 @@ struct op {
 
 /* Pushes a zeroed userdata of that size whose first member is a struct op. [-0, +1, m] */
 struct op *task_op_new(lua_State *L, size_t size, const struct op_class *class);
-/* Waits until op, which is at the top of the stack, is completed (not at all if it is). To be returned from a C function: the op's results are its results.
+/* Waits until op, which is at the top of the stack, is completed (not at all if it is). To be
+ * returned from a C function: the op's results are its results.
  * [-0, +n, e] */
 int task_await(lua_State *L, struct op *op);
 /* Completes; the strand goes on in this or the next turn. On the host's thread. */
 void op_complete(struct op *op);
 
-/* The running strand; raises outside of tasks ("X cannot be used while scripts load") and, for words that may wait,
- * where waiting is impossible: the same on every store engine. [-0, +0, e] */
+/* The running strand; raises outside of tasks ("X cannot be used while scripts load") and, for
+ * words that may wait, where waiting is impossible: the same on every store engine. [-0, +0, e] */
 struct strand *task_check(lua_State *L, const char *word);
 struct strand *task_check_wait(lua_State *L, const char *word);
 
-/* How a try of a task ended, as errors go to HTTP and to the bus. Texts live in the task's arena. */
+/* How a try of a task ended, as errors go to HTTP and to the bus. Texts live in the task's arena.
+ */
 struct task_error {
     struct str code, message, origin;
     int status;
@@ -56,7 +61,8 @@ struct task_error {
 
 /* What a task runs, and what becomes of it. */
 struct task_class {
-    /* Inside the coroutine: pushes function and arguments, returns the number of arguments. [-0, +n+1, e] */
+    /* Inside the coroutine: pushes function and arguments, returns the number of arguments. [-0,
+     * +n+1, e] */
     int (*enter)(lua_State *L, struct task *t);
     /* Inside the coroutine, results on the stack from index 1: keeps what is needed. [-0, +0, e] */
     void (*leave)(lua_State *L, struct task *t);
@@ -70,18 +76,18 @@ struct task {
     struct host *host;
     const struct task_class *class;
     void *owner;
-    struct arena *arena;   /* of this run: what it read, its error */
-    uint64_t serial;       /* of this run: records made by another one have expired */
+    struct arena *arena; /* of this run: what it read, its error */
+    uint64_t serial;     /* of this run: records made by another one have expired */
     struct strand *root;
     struct list strands;
-    struct list node;      /* host->tasks, or its free list */
+    struct list node; /* host->tasks, or its free list */
     struct service *service;
     struct str correlation_id; /* borrowed from the owner */
     struct str what;           /* "POST /orders", for the log */
     int64_t cause_seq;
     int64_t deadline_ns;
     struct loop_timer deadline;
-    struct store_unit *unit;   /* waiting for its verdict */
+    struct store_unit *unit; /* waiting for its verdict */
     struct task_refusal *refusals;
     struct lane_claim *claims;
     int runs, event_count, call_count;
@@ -103,11 +109,12 @@ struct task_conf {
 
 /* Starts a task: it first runs from the ready queue of this turn. */
 struct task *task_start(struct host *h, const struct task_conf *conf);
-/* Ends it with an error of that code unless its unit is already with the writer (then its verdict counts). ended runs
- * before this returns, or with the verdict. */
+/* Ends it with an error of that code unless its unit is already with the writer (then its verdict
+ * counts). ended runs before this returns, or with the verdict. */
 void task_cancel(struct task *t, enum err_code code, const char *message);
-/* Must this task, before it changes the row, go on in the row's lane? Then return task_restart_in_lane: the run is given
- * up without the script noticing, and begins anew when the lane is free. [-0, +n, e] */
+/* Must this task, before it changes the row, go on in the row's lane? Then return
+ * task_restart_in_lane: the run is given up without the script noticing, and begins anew when the
+ * lane is free. [-0, +n, e] */
 bool task_wants_lane(struct task *t, const struct store_table *table, int64_t id);
 int task_restart_in_lane(lua_State *L, const struct store_table *table, int64_t id);
 /* Runs the ready queue within a turn's limits, then hands over the units of the turn. */

@@ -68,7 +68,8 @@ bool lanes_has(struct lanes *l, const struct store_table *t, int64_t id)
     return found;
 }
 
-/* On the home thread of the claim, which also is the only one to leave it: `granted` and `abandoned` need no lock. */
+/* On the home thread of the claim, which also is the only one to leave it: `granted` and
+ * `abandoned` need no lock. */
 static void grant_arrives(struct mail *m)
 {
     struct lane_claim *c = list_entry(m, struct lane_claim, mail);

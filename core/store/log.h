@@ -3,14 +3,15 @@
 
 #include "store/store.h"
 
-/* The event log and the bus' bookkeeping, as kept in the main store. Reads block for the time of one SQLite query. */
+/* The event log and the bus' bookkeeping, as kept in the main store. Reads block for the time of
+ * one SQLite query. */
 
 /* A durable policy: number, position and place in the log since when it is active. */
 struct store_policy {
     int64_t number;
     struct str service, name;
-    int64_t high;      /* everything of its types up to here is done, except the holes */
-    int64_t *holes;    /* ascending */
+    int64_t high;   /* everything of its types up to here is done, except the holes */
+    int64_t *holes; /* ascending */
     size_t hole_count;
 };
 
@@ -29,21 +30,22 @@ struct store_letter {
     int64_t time_ms, generation;
 };
 
-/* An event as the log has it. values are decoded when its type is still declared, else type_decl is NULL. */
+/* An event as the log has it. values are decoded when its type is still declared, else type_decl is
+ * NULL. */
 struct store_logged {
     struct store_event event;
     struct str type_name, service; /* as written */
 };
 
-/* The policy's row, made with high = the newest seq if it is new; renamed_from (may be empty) carries an old one over.
- * Before store_start only. Results in a. */
+/* The policy's row, made with high = the newest seq if it is new; renamed_from (may be empty)
+ * carries an old one over. Before store_start only. Results in a. */
 int store_log_policy(struct store *s, struct arena *a, struct str service, struct str name,
                      struct str renamed_from, struct store_policy *ret, struct err *err);
 /* All held rows, by policy and seq. */
-int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret, size_t *ret_count,
-                   struct err *err);
-/* Events with from <= seq, ascending, at most limit, of all types or of type/service/key when not empty. Scans at most
- * scan_limit rows (0: none); *ret_next is the seq to go on with. */
+int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret,
+                   size_t *ret_count, struct err *err);
+/* Events with from <= seq, ascending, at most limit, of all types or of type/service/key when not
+ * empty. Scans at most scan_limit rows (0: none); *ret_next is the seq to go on with. */
 struct store_log_query {
     int64_t from;
     int64_t limit, scan_limit;
@@ -54,17 +56,19 @@ int store_log_read(struct store_session *ss, struct arena *a, const struct store
                    int64_t *ret_next, struct err *err);
 /* Newest committed seq, 0 if none. */
 int64_t store_log_last_seq(struct store *s);
-/* "k3x9q2ab": made once for a data folder; an event's public id is this, '-', and its seq. Static while open. */
+/* "k3x9q2ab": made once for a data folder; an event's public id is this, '-', and its seq. Static
+ * while open. */
 struct str store_log_name(const struct store *s);
 
 /* Letters, newest first, id < before (0 = all), of one policy name or of all. */
-int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name, int64_t before,
-                      int64_t limit, struct store_letter **ret, size_t *ret_count, struct err *err);
+int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name,
+                      int64_t before, int64_t limit, struct store_letter **ret, size_t *ret_count,
+                      struct err *err);
 /* One letter: 1 found, 0 not there, -1 failed. */
-int store_log_letter(struct store_session *ss, struct arena *a, int64_t id, struct store_letter *ret,
-                     struct err *err);
-/* Timers due at or before now, earliest first, at most limit; and the due time of the earliest one after, INT64_MAX if
- * none. */
+int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
+                     struct store_letter *ret, struct err *err);
+/* Timers due at or before now, earliest first, at most limit; and the due time of the earliest one
+ * after, INT64_MAX if none. */
 int store_log_timers(struct store_session *ss, struct arena *a, const struct store_schema *schema,
                      int64_t now_ms, int64_t limit, struct store_timer **ret, size_t *ret_count,
                      int64_t *ret_next_due_ms, struct err *err);

@@ -12,7 +12,7 @@
 static void add_delta(struct value *v, const struct value *delta)
 {
     if (v->type == VALUE_NULL)
-        return; /* as in SQL, null plus anything */
+        *v = value_int(0); /* as the writer has it: nothing yet counts as 0 */
     if (v->type == VALUE_INT && delta->type == VALUE_INT) {
         int64_t sum;
         if (__builtin_add_overflow(v->i, delta->i, &sum))
@@ -132,7 +132,7 @@ static int compare_rows(const void *left, const void *right, void *read)
     else
         order = compare_values(&a->values[r->order_column], &b->values[r->order_column]);
     if (order == 0)
-        return compare_ints(a->id, b->id); /* ascending in either direction, as engines do */
+        order = compare_ints(a->id, b->id);
     return r->descending ? -order : order;
 }
 

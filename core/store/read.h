@@ -7,32 +7,33 @@ enum store_read_kind {
     STORE_READ_GET,   /* one row by id */
     STORE_READ_FIND,  /* rows by equality, ordered */
     STORE_READ_COUNT, /* how many match */
-    STORE_READ_ID     /* waits for an id block; count is the id (table->number, or STORE_TIMER_IDS if table is NULL) */
+    STORE_READ_ID /* waits for an id block; count is the id (table->number, or STORE_TIMER_IDS if
+                     table is NULL) */
 };
 
 #define STORE_CONDS 8
 #define STORE_COLUMN_ID (-1)
 
 struct store_cond {
-    int column; /* or STORE_COLUMN_ID */
+    int column;         /* or STORE_COLUMN_ID */
     struct value value; /* VALUE_NULL matches null */
 };
 
-/* One read. Embed it; zero it; fill the inputs. `done` runs exactly once, on the session's thread: before
- * store_read_start returns, or later. It must stay in place until then, unless cancelled. */
+/* One read. Embed it; zero it; fill the inputs. `done` runs exactly once, on the session's thread:
+ * before store_read_start returns, or later. It must stay in place until then, unless cancelled. */
 struct store_read {
     enum store_read_kind kind;
     const struct store_table *table;
-    int64_t id;                          /* GET */
+    int64_t id; /* GET */
     struct store_cond conds[STORE_CONDS];
     int cond_count;
-    int order_column;  /* FIND: STORE_COLUMN_ID or a column, then by id */
+    int order_column; /* FIND: STORE_COLUMN_ID or a column, then by id in the same direction */
     bool descending;
-    int64_t after_id;  /* FIND by id ascending: only ids above; 0 = all */
-    int64_t limit;     /* 0 = none */
+    int64_t after_id; /* FIND by id ascending: only ids above; 0 = all */
+    int64_t limit;    /* 0 = none */
     int64_t offset;
-    struct arena *arena;       /* results live here */
-    struct store_scope *scope; /* whose changes are laid over, or NULL */
+    struct arena *arena;             /* results live here */
+    struct store_scope *scope;       /* whose changes are laid over, or NULL */
     struct store_snapshot *snapshot; /* read in this picture, or NULL for the newest commit */
 
     struct store_row **rows; /* results */
@@ -48,6 +49,7 @@ struct store_read {
     struct store_session *session;
 };
 
+/* Starts r on the session's thread. */
 void store_read_start(struct store_session *ss, struct store_read *r);
 /* done will not run. Harmless when it has run already. */
 void store_read_cancel(struct store_read *r);

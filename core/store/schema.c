@@ -17,7 +17,7 @@ int store_table_column(const struct store_table *t, struct str name)
     return find_field(t->fields, t->field_count, name);
 }
 
-int event_type_field(const struct event_type *t, struct str name)
+int store_event_field(const struct event_type *t, struct str name)
 {
     return find_field(t->fields, t->field_count, name);
 }

@@ -4,14 +4,16 @@
 #include "base/field.h"
 #include "base/mem.h"
 
-/* What the scripts declared, as the store sees it. Built once a generation, immutable afterwards, shared by threads. */
+/* What the scripts declared, as the store sees it. Built once a generation, immutable afterwards,
+ * shared by threads. */
 #define STORE_FIELDS_MAX 64 /* a change carries its columns as a 64-bit mask */
 #define STORE_INDEX_COLUMNS 8
 
 struct store_index {
     int columns[STORE_INDEX_COLUMNS]; /* numbers of fields */
     int count;
-    bool unique; /* a second row with the same values (none of them null) is refused with STORE_EXISTS */
+    bool unique; /* a second row with the same values (none of them null) is refused with
+                    STORE_EXISTS */
 };
 
 struct store_table {
@@ -43,7 +45,7 @@ struct store_schema {
 
 /* Number of the field, or -1. */
 int store_table_column(const struct store_table *t, struct str name);
-int event_type_field(const struct event_type *t, struct str name);
+int store_event_field(const struct event_type *t, struct str name);
 struct event_type *store_schema_event(const struct store_schema *s, struct str name);
 struct store_table *store_schema_table(const struct store_schema *s, struct str service,
                                        struct str name);

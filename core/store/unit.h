@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "loop/mailbox.h"
 #include "store/schema.h"
 
-/* A unit of work: everything one task changed. Built on a worker, applied by the writer, whole or not at all. All it
- * points to lives in its arena, so that it can cross threads and outlive its task; the last reference frees it. */
+#include <stdatomic.h>
+
+/* A unit of work: everything one task changed. Built on a worker, applied by the writer, whole or
+ * not at all. All it points to lives in its arena, so that it can cross threads and outlive its
+ * task; the last reference frees it. */
 
 struct store_row {
     int64_t id;
@@ -17,7 +18,8 @@ struct store_row {
 
 enum store_change_kind { STORE_INSERT, STORE_UPDATE, STORE_DELETE, STORE_ADD };
 
-/* One column of a commutative change: column += delta, refused (STORE_BOUND) if the result leaves min..max. */
+/* One column of a commutative change: column += delta, refused (STORE_BOUND) if the result leaves
+ * min..max. */
 struct store_add {
     struct store_add *next;
     int column;
@@ -31,7 +33,7 @@ struct store_change {
     const struct store_table *table;
     enum store_change_kind kind;
     int64_t id;
-    int64_t base_version;   /* UPDATE, DELETE: refused (STORE_CONFLICT) unless the row still has it */
+    int64_t base_version; /* UPDATE, DELETE: refused (STORE_CONFLICT) unless the row still has it */
     struct store_row *row;  /* INSERT, UPDATE: as it shall be */
     uint64_t mask;          /* UPDATE: the columns to write */
     struct store_add *adds; /* ADD; a row that is gone refuses with STORE_CONFLICT */
@@ -47,8 +49,8 @@ struct store_event {
     struct str correlation_id; /* may be empty */
     int64_t cause_seq;         /* event whose policy emitted this one; 0 = none */
     int64_t generation;
-    struct str payload;        /* the JSON of the log */
-    struct value *values;      /* one a field of the type: what handlers see */
+    struct str payload;   /* the JSON of the log */
+    struct value *values; /* one a field of the type: what handlers see */
 };
 
 /* A durable timer: emits its event when due. */
@@ -61,12 +63,15 @@ struct store_timer {
 
 /* What the bus wants written with a unit. */
 enum store_note_kind {
-    STORE_NOTE_DONE,          /* (policy, seq) is done; removes its held row, if any */
-    STORE_NOTE_HELD,          /* writes or replaces the held row of (policy, seq) */
-    STORE_NOTE_LETTER,        /* writes a letter for (policy, seq), removes its held row; letter_id is filled in */
+    STORE_NOTE_DONE,   /* (policy, seq) is done; removes its held row, if any */
+    STORE_NOTE_HELD,   /* writes or replaces the held row of (policy, seq) */
+    STORE_NOTE_LETTER, /* writes a letter for (policy, seq), removes its held row; letter_id is
+                          filled in */
     STORE_NOTE_LETTER_FAILED, /* letter_id failed again: new error and tries */
-    STORE_NOTE_LETTER_GONE,   /* removes letter_id (retried with success, or discarded); gone already = STORE_CONFLICT */
-    STORE_NOTE_TIMER_GONE     /* removes timer `seq`, which is being fired; gone already = STORE_CONFLICT */
+    STORE_NOTE_LETTER_GONE, /* removes letter_id (retried with success, or discarded); gone already
+                               = STORE_CONFLICT */
+    STORE_NOTE_TIMER_GONE   /* removes timer `seq`, which is being fired; gone already =
+                               STORE_CONFLICT */
 };
 
 struct store_note {
@@ -76,8 +81,8 @@ struct store_note {
     int64_t seq;
     int64_t letter_id;
     int tries;
-    int64_t next_at_ms; /* HELD: wall clock of the next try */
-    struct str key;     /* "service\0key"-free: the event's key */
+    int64_t next_at_ms;                   /* HELD: wall clock of the next try */
+    struct str key;                       /* "service\0key"-free: the event's key */
     struct str error_code, error, origin; /* origin: "script:line" */
     int64_t time_ms, generation;
 };
@@ -85,7 +90,8 @@ struct store_note {
 enum store_verdict {
     STORE_COMMITTED,
     STORE_CONFLICT, /* `refused` has moved on or is gone */
-    STORE_EXISTS,   /* `refused` would be a second one with the same unique values (`refused_index`) */
+    STORE_EXISTS,   /* `refused` would be a second one with the same unique values (`refused_index`)
+                     */
     STORE_BOUND,    /* `refused` would leave its bounds */
     STORE_FAILED    /* `err` says why; nothing was changed */
 };
@@ -107,9 +113,9 @@ struct store_unit {
     int refused_index; /* EXISTS: number in the table's indexes; BOUND: the column */
     struct err err;
 
-    struct mailbox *home;                 /* where done runs; NULL: on the writer's thread */
-    void (*done)(struct store_unit *u);   /* may drop the last reference */
-    struct mail mail;                     /* the store's */
+    struct mailbox *home;               /* where done runs; NULL: on the writer's thread */
+    void (*done)(struct store_unit *u); /* may drop the last reference */
+    struct mail mail;                   /* the store's */
     void *owner;
 };
 

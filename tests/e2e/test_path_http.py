@@ -222,7 +222,7 @@ def stalled(server, count):
 @case("PATH-2g slow readers of 20,000 rows hold up their own answer only, in bounded memory", seconds=240)
 def back_pressure():
     # The address sanitizer keeps freed memory for a while; here it must not, the case is about memory.
-    server = shelf(env={"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=0"})
+    server = shelf(env={"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=1"})
     with server.connect() as connection:
         for _ in range(200):
             answer = connection.request("POST", "/fill", {"count": 100, "width": 500})

@@ -9,6 +9,8 @@ from source import fail_with, files, lines_of  # noqa: E402
 from tap import case, main  # noqa: E402
 
 MAX_FILE, MAX_HEADER, MAX_FUNCTION = 600, 150, 60
+# Headers that only the files of their own folder include: the structs of one machine, which splitting would scatter.
+INSIDE = ("core/bus/inside.h", "core/store/sqlite/engine.h")
 NOT_SIGNATURE = re.compile(r"^(#|\}|/\*| \*)|[;\\]\s*$")  # what ends the search upwards for a function's first line
 EXEMPT = re.compile(r"/\*\s*long:\s*\S")  # with the reason, above the function or in it
 
@@ -39,6 +41,8 @@ def functions(path):
 def file_sizes():
     wrong = []
     for path in files("core", (".c", ".h")):
+        if path in INSIDE:
+            continue
         limit, count = (MAX_HEADER if path.endswith(".h") else MAX_FILE), len(lines_of(path))
         if count > limit:
             wrong.append(f"{path}: {count} lines, {limit} are allowed")

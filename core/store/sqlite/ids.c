@@ -65,7 +65,7 @@ static int read_next(struct store *s, const char *name, int64_t *ret, struct err
  * committed. */
 static int load_name(struct store *s, const char *name, struct err *err)
 {
-    int64_t next;
+    int64_t next = 1;
     struct sqlite_ids *ids = &s->ids;
     struct sqlite_id_block *block = find(ids, name); /* only the caller's thread adds blocks */
     if (block && (block->end > 0 || block->pending_end > 0))

@@ -98,7 +98,10 @@ static void a_weak_token_is_refused_with_its_source(void **state)
     assert_null(strstr(f->err.message, "0123456789abcde"));
     setenv("MOONTIDE_ADMIN_TOKEN", "0123456789 abcdef", 1);
     assert_refused(f, "", "MOONTIDE_ADMIN_TOKEN");
-    setenv("MOONTIDE_ADMIN_TOKEN", "0123456789\xc3\xa9" "abcdef", 1);
+    setenv("MOONTIDE_ADMIN_TOKEN",
+           "0123456789\xc3\xa9"
+           "abcdef",
+           1);
     assert_refused(f, "", "MOONTIDE_ADMIN_TOKEN");
     unsetenv("MOONTIDE_ADMIN_TOKEN");
     assert_refused(f, f->file, f->file); /* is not there */

@@ -71,15 +71,14 @@ static void addresses_are_taken_apart(void **state)
     static const struct {
         const char *text, *host, *port;
     } good[] = {
-        {"127.0.0.1:8090", "127.0.0.1", "8090"},
-        {"localhost:1", "localhost", "1"},
-        {"[::1]:65535", "::1", "65535"},
-        {"http://host.example:80", "host.example", "80"},
+        {"127.0.0.1:8090", "127.0.0.1", "8090"}, {"localhost:1", "localhost", "1"},
+        {"[::1]:65535", "::1", "65535"},         {"http://host.example:80", "host.example", "80"},
         {"http://host:80/", "host", "80"},
     };
-    static const char *const bad[] = {"",        "host",      ":80",         "host:",       "host:0",
-                                      "host:65536", "host:x", "https://h:1", "http://h:1/x", "a b:1",
-                                      "[::1]",   "u@h:1",     "h:1?x"};
+    static const char *const bad[] = {
+        "",           "host",   ":80",         "host:",        "host:0",
+        "host:65536", "host:x", "https://h:1", "http://h:1/x", "a b:1",
+        "[::1]",      "u@h:1",  "h:1?x"};
     struct client c = CLIENT_INIT;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         assert_true(client_set_address(&c, str_from(good[i].text)));
@@ -128,12 +127,14 @@ static void an_answer_without_length_ends_with_the_connection(void **state)
 static void a_stream_comes_in_pieces_and_can_be_left(void **state)
 {
     struct reading *r = *state;
-    const char *answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n";
+    const char *answer =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n";
     r->wanted = 2;
     assert_int_equal(receive(r, answer, true), 0);
     assert_string_equal(buf_str(&r->pieces).p, "ab");
     assert_int_equal(r->body.n, 0);
-    assert_int_equal(receive(r, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 1\r\n\r\nx", true), 0);
+    assert_int_equal(receive(r, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 1\r\n\r\nx", true),
+                     0);
     assert_int_equal(r->pieces.n, 0);
     assert_string_equal(buf_str(&r->body).p, "x");
 }
@@ -173,9 +174,9 @@ static void a_server_is_found_by_its_run_file(void **state)
     assert_int_equal(r->err.code, ERR_IO);
     assert_int_equal(file_make_dirs("data/a", &r->err), 0);
     assert_int_equal(file_make_dirs("data/b", &r->err), 0);
-    assert_int_equal(file_write("data/a/run.json", STR("{\"admin\":\"127.0.0.1:7\",\"pid\":1}"), 0600,
-                                &r->err),
-                     0);
+    assert_int_equal(
+        file_write("data/a/run.json", STR("{\"admin\":\"127.0.0.1:7\",\"pid\":1}"), 0600, &r->err),
+        0);
     assert_int_equal(client_open(&c, &none, &r->err), 0);
     assert_string_equal(c.host, "127.0.0.1");
     assert_string_equal(c.port, "7");
@@ -184,7 +185,8 @@ static void a_server_is_found_by_its_run_file(void **state)
     struct client second = CLIENT_INIT;
     assert_int_equal(client_open(&second, &data, &r->err), -1);
     assert_int_equal(r->err.code, ERR_IO);
-    assert_int_equal(file_write("data/b/run.json", STR("{\"admin\":\"127.0.0.1:8\"}"), 0600, &r->err), 0);
+    assert_int_equal(
+        file_write("data/b/run.json", STR("{\"admin\":\"127.0.0.1:8\"}"), 0600, &r->err), 0);
     assert_int_equal(client_open(&second, &none, &r->err), -1);
     assert_int_equal(r->err.code, ERR_CONFIG); /* two of them */
     client_close(&second);
@@ -200,6 +202,22 @@ static void a_server_is_found_by_its_run_file(void **state)
     rmdir("data");
     assert_int_equal(chdir(before), 0);
     rmdir(folder);
+}
+
+static void without_a_token_the_server_is_asked_all_the_same(void **state)
+{
+    struct reading *r = *state;
+    struct client c = CLIENT_INIT;
+    struct client_conf conf = {.admin = STR("127.0.0.1:1"), .data = STR("/nonexistent")};
+    unsetenv("MOONTIDE_ADMIN_TOKEN");
+    assert_int_equal(client_open(&c, &conf, &r->err), 0);
+    assert_int_equal(c.token.n, 0);
+    client_close(&c);
+    setenv("MOONTIDE_ADMIN_TOKEN", "short", 1);
+    struct client other = CLIENT_INIT;
+    assert_int_equal(client_open(&other, &conf, &r->err), -1);
+    assert_int_equal(r->err.code, ERR_CONFIG);
+    client_close(&other);
 }
 
 static void an_unreachable_server_is_named(void **state)
@@ -227,6 +245,7 @@ int main(void)
         CASE(a_stream_comes_in_pieces_and_can_be_left),
         CASE(broken_answers_are_errors),
         CASE(a_server_is_found_by_its_run_file),
+        CASE(without_a_token_the_server_is_asked_all_the_same),
         CASE(an_unreachable_server_is_named),
     };
     return cmocka_run_group_tests_name("app/client", tests, NULL, NULL);

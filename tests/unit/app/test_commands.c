@@ -41,8 +41,8 @@ static void what_a_command_does_not_know_is_refused(void **state)
 {
     (void)state;
     struct commands_args args;
-    char lines[][24] = {"--follow",   "--polic x", "--policy", "--all=1", "-o xml",
-                        "-o",         "-",         "1 2 3 4 5", "--", "--fro 1"};
+    char lines[][24] = {"--follow", "--polic x", "--policy",  "--all=1", "-o xml",
+                        "-o",       "-",         "1 2 3 4 5", "--",      "--fro 1"};
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         char copy[24];
         memcpy(copy, lines[i], sizeof(copy));

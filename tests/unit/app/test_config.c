@@ -202,17 +202,22 @@ static void wrong_flags_are_usage_errors(void **state)
 static void wrong_settings_are_configuration_errors(void **state)
 {
     struct fixture *f = *state;
-    assert_refused(f, "--set bus.max_outstandin=1", ERR_CONFIG, "did you mean \"bus.max_outstanding\"?");
-    assert_refused(f, "--set bus.max_outstanding=0", ERR_CONFIG, "--set: bus.max_outstanding: expected");
+    assert_refused(f, "--set bus.max_outstandin=1", ERR_CONFIG,
+                   "did you mean \"bus.max_outstanding\"?");
+    assert_refused(f, "--set bus.max_outstanding=0", ERR_CONFIG,
+                   "--set: bus.max_outstanding: expected");
     assert_refused(f, "--set braekers.payment.limit=1", ERR_CONFIG, "did you mean \"breakers\"?");
+    assert_refused(f, "--set bus.max=1", ERR_CONFIG, "did you mean \"bus.max_outstanding\"?");
     assert_refused(f, "--set breakers=1", ERR_CONFIG, "unknown setting");
     assert_refused(f, "--set breakers.=1", ERR_CONFIG, "unknown setting");
     assert_refused(f, "--set zzzzzz=1", ERR_CONFIG, "--set zzzzzz: unknown setting");
     setenv("MOONTIDE_LISEN", "x", 1);
-    assert_refused(f, "", ERR_CONFIG, "MOONTIDE_LISEN: unknown setting; did you mean MOONTIDE_LISTEN?");
+    assert_refused(f, "", ERR_CONFIG,
+                   "MOONTIDE_LISEN: unknown setting; did you mean MOONTIDE_LISTEN?");
     unsetenv("MOONTIDE_LISEN");
     setenv("MOONTIDE__BRAKERS__X", "1", 1);
-    assert_refused(f, "", ERR_CONFIG, "MOONTIDE__BRAKERS__X: unknown setting; did you mean \"breakers\"?");
+    assert_refused(f, "", ERR_CONFIG,
+                   "MOONTIDE__BRAKERS__X: unknown setting; did you mean \"breakers\"?");
     unsetenv("MOONTIDE__BRAKERS__X");
     setenv("MOONTIDE_WORKERS", "many", 1);
     assert_refused(f, "", ERR_CONFIG, "MOONTIDE_WORKERS: workers: expected");
@@ -225,7 +230,8 @@ static void a_wrong_file_is_a_configuration_error_with_its_name(void **state)
     write_file(f, "return { workers = 'x' }");
     assert_refused(f, "--config @", ERR_CONFIG, "settings.lua: workers: expected");
     write_file(f, "return { wrokers = 1 }");
-    assert_refused(f, "--config @", ERR_CONFIG, "settings.lua wrokers: unknown setting; did you mean \"workers\"?");
+    assert_refused(f, "--config @", ERR_CONFIG,
+                   "settings.lua wrokers: unknown setting; did you mean \"workers\"?");
     write_file(f, "return { services = { 'a', 'b' } }");
     assert_refused(f, "--config @", ERR_CONFIG, "services: a list cannot be set here");
     write_file(f, "return { 1 }");
@@ -256,12 +262,13 @@ static void an_overlay_keeps_types_and_marks_what_it_used(void **state)
 {
     struct fixture *f = *state;
     struct buf text = BUF_INIT;
-    assert_int_equal(overlay(f,
-                             "--set breakers.payment.timeout_ms=1 --set breakers.payment.timeout_ms=610 "
-                             "--set breakers.payment.rate=1 --set breakers.payment.url=y "
-                             "--set breakers.payment.on=false --set breakers.payment.any=2",
-                             &text),
-                     0);
+    assert_int_equal(
+        overlay(f,
+                "--set breakers.payment.timeout_ms=1 --set breakers.payment.timeout_ms=610 "
+                "--set breakers.payment.rate=1 --set breakers.payment.url=y "
+                "--set breakers.payment.on=false --set breakers.payment.any=2",
+                &text),
+        0);
     assert_string_equal(buf_str(&text).p,
                         "{\"payment\":{\"timeout_ms\":610,\"rate\":1,\"url\":\"y\",\"on\":false,"
                         "\"any\":2},\"a.b\":{\"limit\":1},\"bookLimit\":3}");

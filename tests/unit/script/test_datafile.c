@@ -112,8 +112,7 @@ static void a_table_in_itself_is_refused(void **state)
 {
     struct fixture *f = *state;
     assert_refused(f, STR("local t = {} t.t = t return t"), 0, "nested too deep");
-    assert_refused(f,
-                   STR("local t = { 1 } for i = 1, 25 do t = { t, t, t } end return t"), 0,
+    assert_refused(f, STR("local t = { 1 } for i = 1, 25 do t = { t, t, t } end return t"), 0,
                    "too many values");
 }
 

@@ -79,7 +79,8 @@ static void error_rates_of_0_and_1_are_certain(void **state)
     struct faults *f = faults_new();
     struct faults_roll roll;
     struct err err;
-    assert_int_equal(set(f, "{\"payment\":{\"error_rate\":1},\"order\":{\"error_rate\":0}}", &err), 0);
+    assert_int_equal(set(f, "{\"payment\":{\"error_rate\":1},\"order\":{\"error_rate\":0}}", &err),
+                     0);
     for (int i = 0; i < 1000; i++) {
         assert_true(faults_roll(f, STR("payment"), &roll));
         assert_true(roll.fail);

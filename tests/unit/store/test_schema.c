@@ -51,9 +51,9 @@ static void column_is_found_by_its_whole_name(void **state)
 static void event_field_is_found_among_the_declared(void **state)
 {
     (void)state;
-    assert_int_equal(event_type_field(&placed, STR("ticketQty")), 1);
-    assert_int_equal(event_type_field(&placed, STR("artist")), -1);
-    assert_int_equal(event_type_field(&gone, STR("ticket")), -1);
+    assert_int_equal(store_event_field(&placed, STR("ticketQty")), 1);
+    assert_int_equal(store_event_field(&placed, STR("artist")), -1);
+    assert_int_equal(store_event_field(&gone, STR("ticket")), -1);
 }
 
 static void event_is_found_by_name(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* GET of rows: no script takes part, so none is started. Lists are written page by page under back-pressure. */
+/* GET of rows: no script takes part, so none is started. Lists are written page by page under
+ * back-pressure. */
 #include "rest/rest.h"
 #include "script/request.h"
 
@@ -53,7 +54,8 @@ void request_read_item(struct request *r)
 
 /* ---- all rows ---- */
 
-/* A list under way. The request's arena lives as long as the exchange, each page has one of its own. */
+/* A list under way. The request's arena lives as long as the exchange, each page has one of its
+ * own. */
 struct list_read {
     struct request *request;
     struct store_read read;

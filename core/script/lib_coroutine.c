@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Coroutines of scripts. They are Lua's own, but where one waits for the host (a store call inside a generator) the wait
- * passes through whoever resumed it up to the strand, and back down when the answer is there. */
+/* Coroutines of scripts. They are Lua's own, but where one waits for the host (a store call inside
+ * a generator) the wait passes through whoever resumed it up to the strand, and back down when the
+ * answer is there. */
 #include "script/fail.h"
 #include "script/host.h"
 #include "script/libs.h"
@@ -34,7 +35,8 @@ static int step(lua_State *L, lua_State *co, int n, lua_KFunction again)
     int status = lua_resume(co, L, n, &results);
     if (blocked)
         h->unyieldable--;
-    if (status == LUA_YIELD && results == 1 && lua_touserdata(co, -1) == (void *)&strand_wait_token) {
+    if (status == LUA_YIELD && results == 1 &&
+        lua_touserdata(co, -1) == (void *)&strand_wait_token) {
         lua_pop(co, 1);
         lua_pushlightuserdata(L, (void *)&strand_wait_token);
         return lua_yieldk(L, 1, (lua_KContext)co, again);
@@ -75,7 +77,8 @@ static int failed(lua_State *L)
     return 2;
 }
 
-/* Stack 1: the coroutine. context: the coroutine when its host wait is over, else the number of results. */
+/* Stack 1: the coroutine. context: the coroutine when its host wait is over, else the number of
+ * results. */
 static int resume_over(lua_State *L, int status, lua_KContext context)
 {
     lua_State *co = lua_tothread(L, 1);
@@ -162,8 +165,11 @@ static int coroutine_yield(lua_State *L)
 int lib_coroutine_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"create", coroutine_create}, {"resume", coroutine_resume}, {"wrap", coroutine_wrap},
-        {"yield", coroutine_yield},   {NULL, NULL},
+        {"create", coroutine_create},
+        {"resume", coroutine_resume},
+        {"wrap", coroutine_wrap},
+        {"yield", coroutine_yield},
+        {NULL, NULL},
     };
     static const char *const originals[] = {"status", "isyieldable", "running", "close"};
     luaL_newlib(L, functions);
