@@ -89,7 +89,7 @@ static void open_guards(struct app *a)
 {
     a->breakers = registry_new();
     a->faults = faults_new();
-    a->lanes = lanes_new();
+    a->lanes = lane_table_new();
     for (int i = 0; i < a->program->breaker_count; i++)
         registry_declare(a->breakers, a->program->breakers[i].name, &a->program->breakers[i].conf,
                          clock_mono_ns(&a->clock));
@@ -263,7 +263,7 @@ void app_close(struct app *a)
         continue;
     free_workers(a);
     bus_free(a->bus);
-    lanes_free(a->lanes);
+    lane_table_free(a->lanes);
     faults_free(a->faults);
     registry_free(a->breakers);
     signals_free(a->signals);

@@ -21,13 +21,16 @@ static size_t width_of(struct str s)
     return width;
 }
 
-/* The last column is not filled up: nothing follows it. */
+/* Nothing follows the last cell that says something: no blanks do either. */
 static void print_row(const struct commands_table *t, size_t row, const size_t *widths)
 {
-    for (size_t i = 0; i < t->columns; i++) {
-        struct str cell = t->cells[row * t->columns + i];
-        int space = i + 1 < t->columns ? (int)(widths[i] - width_of(cell)) + 2 : 0;
-        printf("%.*s%*s", STR_ARG(cell), space, "");
+    const struct str *cells = &t->cells[row * t->columns];
+    size_t count = t->columns;
+    while (count > 0 && cells[count - 1].n == 0)
+        count--;
+    for (size_t i = 0; i < count; i++) {
+        int space = i + 1 < count ? (int)(widths[i] - width_of(cells[i])) + 2 : 0;
+        printf("%.*s%*s", STR_ARG(cells[i]), space, "");
     }
     putchar('\n');
 }

@@ -200,7 +200,7 @@ static void start_body(lua_State *L, struct breaker_op *o, struct strand *s)
  * in the caller's scope; without one the error is raised. */
 static int breaker_call(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "breaker:call");
+    struct strand *s = strand_check_wait(L, "breaker:call");
     struct host *h = s->task->host;
     struct registry_entry *entry = check_entry(L, h);
     lua_settop(L, 3);
@@ -208,14 +208,14 @@ static int breaker_call(lua_State *L)
         return fail_misuse(L, "breaker:call(body, fallback): body must be a function, got a %s",
                            luaL_typename(L, 2));
     int64_t retry_ns = 0, now = now_of(h);
-    struct breaker_op *o = (struct breaker_op *)task_op_new(L, sizeof(*o), &breaker_class);
+    struct breaker_op *o = (struct breaker_op *)op_new(L, sizeof(*o), &breaker_class);
     enum breaker_verdict verdict = registry_enter(entry, now, &o->permit, &retry_ns);
     if (verdict != BREAKER_ADMITTED)
         return refused(L, entry, verdict, retry_ns);
     o->entry = entry;
     o->deadline_ns = now + registry_conf(entry).timeout_ms * NS_PER_MS;
     start_body(L, o, s);
-    return task_await(L, &o->op);
+    return op_await(L, &o->op);
 }
 
 int lib_breaker(lua_State *L)

@@ -165,7 +165,7 @@ static void build_event(lua_State *L, struct store_event *e, const struct event_
  */
 static int bus_emit(lua_State *L)
 {
-    struct strand *s = task_check(L, "bus.emit");
+    struct strand *s = strand_check(L, "bus.emit");
     const struct event_type *type = check_type(L, 1, "bus.emit");
     lua_settop(L, 3);
     struct store_event *e = arena_zalloc(strand_scope(s)->unit->arena, sizeof(*e));
@@ -222,14 +222,14 @@ static int emit_later(lua_State *L, const struct event_type *type, int64_t due_m
     int64_t id;
     if (store_next_id(h->store, STORE_TIMER_IDS, &id))
         return add_timer(L, type, due_ms, id);
-    struct timer_op *o = (struct timer_op *)task_op_new(L, sizeof(*o), &timer_class);
+    struct timer_op *o = (struct timer_op *)op_new(L, sizeof(*o), &timer_class);
     o->type = type;
     o->due_ms = due_ms;
     o->read.kind = STORE_READ_ID;
     o->read.done = timer_id_known;
     o->read.owner = o;
     store_read_start(h->session, &o->read);
-    return task_await(L, &o->op);
+    return op_await(L, &o->op);
 }
 
 int64_t lib_check_duration(lua_State *L, int index, const char *word)
@@ -256,7 +256,7 @@ int64_t lib_check_duration(lua_State *L, int index, const char *word)
  * bus.cancel. */
 static int bus_emit_in(lua_State *L)
 {
-    task_check_wait(L, "bus.emit_in");
+    strand_check_wait(L, "bus.emit_in");
     int64_t ms = lib_check_duration(L, 1, "bus.emit_in");
     const struct event_type *type = check_type(L, 2, "bus.emit_in");
     lua_settop(L, 4);
@@ -267,7 +267,7 @@ static int bus_emit_in(lua_State *L)
 static int bus_emit_at(lua_State *L)
 {
     int is_integer;
-    task_check_wait(L, "bus.emit_at");
+    strand_check_wait(L, "bus.emit_at");
     int64_t due_ms = lua_tointegerx(L, 1, &is_integer);
     if (!is_integer)
         fail_misuse(L, "bus.emit_at: expected a time in epoch milliseconds, got a %s",
@@ -281,7 +281,7 @@ static int bus_emit_at(lua_State *L)
 static int bus_cancel(lua_State *L)
 {
     int is_integer;
-    struct strand *s = task_check(L, "bus.cancel");
+    struct strand *s = strand_check(L, "bus.cancel");
     int64_t id = lua_tointegerx(L, 1, &is_integer);
     if (!is_integer)
         fail_misuse(L, "bus.cancel: expected the id that emit_in or emit_at returned, got a %s",

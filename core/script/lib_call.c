@@ -219,11 +219,11 @@ static void delay_over(struct loop_timer *t)
  * above. */
 int lib_call(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "http");
+    struct strand *s = strand_check_wait(L, "http");
     struct host *h = s->task->host;
     struct faults_roll roll;
     lua_settop(L, 4);
-    struct call *c = (struct call *)task_op_new(L, sizeof(*c), &delay_class);
+    struct call *c = (struct call *)op_new(L, sizeof(*c), &delay_class);
     find_target(L, c, s);
     if (s->depth >= DEPTH_MAX)
         return fail_raise(L, ERR_LIMIT, "http: calls of siblings are nested more than %d deep",
@@ -238,5 +238,5 @@ int lib_call(lua_State *L)
     c->timer.fn = delay_over;
     loop_refresh(h->loop);
     loop_timer_start(h->loop, &c->timer, loop_now_ns(h->loop) + roll.delay_ns);
-    return task_await(L, &c->op);
+    return op_await(L, &c->op);
 }

@@ -79,7 +79,7 @@ int lib_log_open(lua_State *L)
 /* clock.now(): epoch milliseconds. */
 static int clock_now(lua_State *L)
 {
-    struct strand *s = task_check(L, "clock.now");
+    struct strand *s = strand_check(L, "clock.now");
     lua_pushinteger(L, clock_wall_ms(loop_clock(s->task->host->loop)));
     return 1;
 }

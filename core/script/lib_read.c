@@ -95,7 +95,7 @@ static void store_op_done(struct store_read *r)
 struct store_op *lib_store_op_new(lua_State *L, const struct resource *resource,
                                   int (*then)(lua_State *L, struct store_op *o))
 {
-    struct store_op *o = (struct store_op *)task_op_new(L, sizeof(*o), &store_op_class);
+    struct store_op *o = (struct store_op *)op_new(L, sizeof(*o), &store_op_class);
     struct strand *s = o->op.strand;
     o->resource = resource;
     o->then = then;
@@ -112,7 +112,7 @@ struct store_op *lib_store_op_new(lua_State *L, const struct resource *resource,
 int lib_store_op_run(lua_State *L, struct store_op *o)
 {
     store_read_start(o->op.strand->task->host->session, &o->read);
-    return task_await(L, &o->op);
+    return op_await(L, &o->op);
 }
 
 /* ---- conditions and options ---- */
@@ -228,7 +228,7 @@ static int row_count(lua_State *L, struct store_op *o)
 /* store.get(table, id): the row, or nil. */
 static int store_get(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.get");
+    struct strand *s = strand_check_wait(L, "store.get");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.get");
     int64_t id = lib_store_check_id(L, 2, r, "store.get");
     struct store_op *o = lib_store_op_new(L, r, first_row);
@@ -241,7 +241,7 @@ static int store_get(lua_State *L)
  * ordered. */
 static int store_find(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.find");
+    struct strand *s = strand_check_wait(L, "store.find");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.find");
     lua_settop(L, 3);
     struct store_op *o = lib_store_op_new(L, r, all_rows);
@@ -254,7 +254,7 @@ static int store_find(lua_State *L)
 /* store.first(table, where?, options?): the first of them, or nil. */
 static int store_first(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.first");
+    struct strand *s = strand_check_wait(L, "store.first");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.first");
     lua_settop(L, 3);
     struct store_op *o = lib_store_op_new(L, r, first_row);
@@ -268,7 +268,7 @@ static int store_first(lua_State *L)
 /* store.count(table, where?): how many rows match. */
 static int store_count(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.count");
+    struct strand *s = strand_check_wait(L, "store.count");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.count");
     lua_settop(L, 2);
     struct store_op *o = lib_store_op_new(L, r, row_count);
@@ -291,7 +291,7 @@ static int page_rows(lua_State *L, struct store_op *o)
  * the end). */
 static int store_page(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.each");
+    struct strand *s = strand_check_wait(L, "store.each");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.each");
     int64_t after = luaL_checkinteger(L, 3);
     struct store_op *o = lib_store_op_new(L, r, page_rows);
@@ -305,7 +305,7 @@ static int store_page(lua_State *L)
 static int store_snapshot_start(lua_State *L)
 {
     struct err err;
-    struct strand *s = task_check_wait(L, "store.snapshot");
+    struct strand *s = strand_check_wait(L, "store.snapshot");
     if (s->snapshot != NULL)
         return fail_misuse(L, "store.snapshot cannot be used inside of itself");
     s->snapshot = store_snapshot_open(s->task->host->session, &err);
@@ -317,7 +317,7 @@ static int store_snapshot_start(lua_State *L)
 
 static int store_snapshot_end(lua_State *L)
 {
-    strand_close_snapshot(task_check(L, "store.snapshot"));
+    strand_close_snapshot(strand_check(L, "store.snapshot"));
     return 0;
 }
 

@@ -16,7 +16,7 @@ static void push_str(lua_State *L, struct str s)
 
 static struct request *request_of(lua_State *L)
 {
-    struct request *r = request_of_task(task_check(L, "request")->task);
+    struct request *r = request_of_task(strand_check(L, "request")->task);
     if (r == NULL)
         fail_misuse(L, "there is no request here");
     return r;
@@ -153,7 +153,7 @@ static int value_id_known(lua_State *L, struct store_op *o)
 /* row_of_value(resource, value): what a sibling sent as a new row of the running service. */
 static int core_row_of_value(lua_State *L)
 {
-    struct strand *s = task_check(L, "http");
+    struct strand *s = strand_check(L, "http");
     const struct resource *r = lib_store_check_resource(L, s, 1, "http");
     int64_t id;
     if (lua_isnoneornil(L, 2))

@@ -130,7 +130,7 @@ static int create(lua_State *L, const struct resource *r, const char *word)
 /* store.create(table, values): the new row; its id is known at once. */
 static int store_create(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.create");
+    struct strand *s = strand_check_wait(L, "store.create");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.create");
     lua_settop(L, 2);
     check_values(L, 2, "store.create");
@@ -178,7 +178,7 @@ static int read_to_change(lua_State *L, const struct resource *r, int64_t id,
 /* store.update(table, id or row, changes): the changed row, or nil if there is none. */
 static int store_update(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.update");
+    struct strand *s = strand_check_wait(L, "store.update");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.update");
     lua_settop(L, 3);
     int64_t id = lib_store_check_id(L, 2, r, "store.update");
@@ -199,7 +199,7 @@ static int upsert_found(lua_State *L, struct store_op *o)
  * both. Unique fields in where keep it one row when tasks race. */
 static int store_upsert(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.upsert");
+    struct strand *s = strand_check_wait(L, "store.upsert");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.upsert");
     lua_settop(L, 3);
     check_values(L, 2, "store.upsert");
@@ -225,7 +225,7 @@ static int apply_delete(lua_State *L, struct store_op *o)
 /* store.delete(table, id or row): true, or false if there was none. */
 static int store_delete(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.delete");
+    struct strand *s = strand_check_wait(L, "store.delete");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.delete");
     return read_to_change(L, r, lib_store_check_id(L, 2, r, "store.delete"), apply_delete);
 }
@@ -351,7 +351,7 @@ static int add_with_row(lua_State *L, struct store_op *o)
  * leave min..max. */
 static int store_add(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "store.add");
+    struct strand *s = strand_check_wait(L, "store.add");
     const struct resource *r = lib_store_check_resource(L, s, 1, "store.add");
     lua_settop(L, 4);
     int64_t id = lib_store_check_id(L, 2, r, "store.add");
@@ -377,7 +377,7 @@ static int store_add(lua_State *L)
 int lib_store_insert_record(lua_State *L)
 {
     struct record *record = record_at(L, 1);
-    struct strand *s = task_check(L, "insert");
+    struct strand *s = strand_check(L, "insert");
     luaL_argcheck(L, record != NULL && record->writable, 1, "a new row");
     record->writable = false;
     const struct resource *r =

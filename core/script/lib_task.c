@@ -39,14 +39,14 @@ static void sleep_over(struct loop_timer *t)
 /* task.sleep(duration) */
 static int task_sleep(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "task.sleep");
+    struct strand *s = strand_check_wait(L, "task.sleep");
     int64_t ms = lib_check_duration(L, 1, "task.sleep");
     struct loop *loop = s->task->host->loop;
-    struct sleep_op *o = (struct sleep_op *)task_op_new(L, sizeof(*o), &sleep_class);
+    struct sleep_op *o = (struct sleep_op *)op_new(L, sizeof(*o), &sleep_class);
     o->timer.fn = sleep_over;
     loop_refresh(loop);
     loop_timer_start(loop, &o->timer, loop_now_ns(loop) + ms * NS_PER_MS);
-    return task_await(L, &o->op);
+    return op_await(L, &o->op);
 }
 
 /* ---- all and race ---- */
@@ -152,10 +152,10 @@ static int check_functions(lua_State *L, const char *word)
 
 static int start_group(lua_State *L, const char *word, bool race)
 {
-    struct strand *s = task_check_wait(L, word);
+    struct strand *s = strand_check_wait(L, word);
     int n = check_functions(L, word);
     luaL_checkstack(L, 4, word);
-    struct group_op *o = (struct group_op *)task_op_new(L, sizeof(*o), &group_class);
+    struct group_op *o = (struct group_op *)op_new(L, sizeof(*o), &group_class);
     o->race = race;
     o->count = n;
     o->running = n;
@@ -167,7 +167,7 @@ static int start_group(lua_State *L, const char *word, bool race)
     }
     for (int i = 0; i < n && !o->op.completed; i++)
         strand_run(o->children[i], L);
-    return task_await(L, &o->op);
+    return op_await(L, &o->op);
 }
 
 /* task.all(fn, ...): runs all at once; the first value of each, in order. The first error cancels
@@ -211,7 +211,7 @@ static int unit_over(lua_State *L, int status, lua_KContext context)
 /* unit(fn, ...): fn's values; an error drops what fn changed and is raised. */
 int lib_unit(lua_State *L)
 {
-    struct strand *s = task_check_wait(L, "unit");
+    struct strand *s = strand_check_wait(L, "unit");
     if (!lua_isfunction(L, 1))
         return fail_misuse(L, "unit(fn): expected a function, got a %s", luaL_typename(L, 1));
     struct store_scope *outer = strand_scope(s);

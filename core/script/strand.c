@@ -202,55 +202,7 @@ void strand_drop_scopes(struct strand *s, struct store_scope *until)
     }
 }
 
-struct op *task_op_new(lua_State *L, size_t size, const struct op_class *class)
-{
-    struct op *op = lua_newuserdatauv(L, size, 0);
-    memset(op, 0, size);
-    op->class = class;
-    op->strand = host_of(L)->current;
-    return op;
-}
-
-static int await_over(lua_State *L, int status, lua_KContext context)
-{
-    (void)status;
-    struct op *op = (struct op *)context;
-    struct host *h = host_of(L);
-    if (h == NULL || !op->completed || op->strand != h->current)
-        return luaL_error(L, "a coroutine that waits for the host was resumed from elsewhere");
-    return op->class->push(L, op);
-}
-
-/* A coroutine of the script's own may be closed and collected while its op is under way: the
- * registry keeps the op. */
-static void anchor(lua_State *L, struct strand *s)
-{
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, s);
-    s->anchored = true;
-}
-
-int task_await(lua_State *L, struct op *op)
-{
-    if (op->completed)
-        return op->class->push(L, op);
-    assert(op->strand->op == NULL && lua_touserdata(L, -1) == (void *)op);
-    if (L != op->strand->L)
-        anchor(L, op->strand);
-    op->strand->op = op;
-    lua_pushlightuserdata(L, (void *)&strand_wait_token);
-    return lua_yieldk(L, 1, (lua_KContext)op, await_over);
-}
-
-void op_complete(struct op *op)
-{
-    assert(!op->completed);
-    op->completed = true;
-    if (op->strand->op == op)
-        strand_make_ready(op->strand);
-}
-
-struct strand *task_check(lua_State *L, const char *word)
+struct strand *strand_check(lua_State *L, const char *word)
 {
     struct host *h = host_of(L);
     if (h == NULL || h->current == NULL)
@@ -258,9 +210,9 @@ struct strand *task_check(lua_State *L, const char *word)
     return h->current;
 }
 
-struct strand *task_check_wait(lua_State *L, const char *word)
+struct strand *strand_check_wait(lua_State *L, const char *word)
 {
-    struct strand *s = task_check(L, word);
+    struct strand *s = strand_check(L, word);
     if (!lua_isyieldable(L) || s->task->host->unyieldable > 0)
         luaL_error(L,
                    "%s may have to wait and cannot be used here (inside a sort or gsub callback, a "

@@ -54,3 +54,7 @@ void strand_make_ready(struct strand *s);
 struct store_scope *strand_scope(struct strand *s);
 /* Drops or closes every scope from the strand's current one up to (not including) `until`. */
 void strand_drop_scopes(struct strand *s, struct store_scope *until);
+/* The running strand; raises outside of tasks ("X cannot be used while scripts load") and, for
+ * words that may wait, where waiting is impossible: the same on every store engine. [-0, +0, e] */
+struct strand *strand_check(lua_State *L, const char *word);
+struct strand *strand_check_wait(lua_State *L, const char *word);

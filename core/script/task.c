@@ -148,7 +148,7 @@ static void run_in_lane(struct task *t, const struct store_table *table, int64_t
 
 bool task_wants_lane(struct task *t, const struct store_table *table, int64_t id)
 {
-    return lanes_has(t->host->lanes, table, id) && !claims_row(t, table, id) &&
+    return lane_exists(t->host->lanes, table, id) && !claims_row(t, table, id) &&
            claim_count(t) < CLAIMS_MAX - 1;
 }
 
@@ -167,14 +167,14 @@ static const struct op_class lane_restart_class = {lane_restart_cancel, lane_res
 
 int task_restart_in_lane(lua_State *L, const struct store_table *table, int64_t id)
 {
-    struct op *op = task_op_new(L, sizeof(*op), &lane_restart_class);
+    struct op *op = op_new(L, sizeof(*op), &lane_restart_class);
     struct task *t = op->strand->task;
     t->restart_table = table;
     t->restart_id = id;
     t->next_restart = t->host->restarts;
     t->host->restarts = t;
     loop_defer(t->host->loop, &t->host->run_ready);
-    return task_await(L, op);
+    return op_await(L, op);
 }
 
 static void forget_restart(struct task *t)

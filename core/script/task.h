@@ -3,50 +3,19 @@
 
 #include "base/list.h"
 #include "loop/timer.h"
+#include "script/op.h"
 #include "store/read.h"
 
 #include <lua.h>
 
 /* Tasks. A task is one run of a handler: strands (coroutines), a unit of work, a deadline. task.c
  * and strand.c are the only places that resume Lua for the host. A library function that must wait
- * makes an op and returns task_await(L, op); loop callbacks only complete ops, the strand goes on
+ * makes an op and returns op_await(L, op); loop callbacks only complete ops, the strand goes on
  * from the host's ready queue. */
 struct host;
 struct task;
 struct strand;
-struct op;
 struct service;
-
-struct op_class {
-    /* The strand was cancelled before push ran: stop what runs, release what is held. Called
-     * exactly once, then neither op_complete nor push may come. */
-    void (*cancel)(struct op *op);
-    /* After op_complete: pushes the results and returns their number, or raises. May await another
-     * op. */
-    int (*push)(lua_State *L, struct op *op);
-};
-
-/* Lives in a userdata on the stack of the coroutine that waits (task_op_new), so that it goes with
- * it. */
-struct op {
-    const struct op_class *class;
-    struct strand *strand;
-    bool completed;
-};
-
-/* Pushes a zeroed userdata of that size whose first member is a struct op. [-0, +1, m] */
-struct op *task_op_new(lua_State *L, size_t size, const struct op_class *class);
-/* Waits until op, which is at the top of the stack, is completed (not at all if it is). To be
- * returned from a C function: the op's results are its results.
- * [-0, +n, e] */
-int task_await(lua_State *L, struct op *op);
-/* Completes; the strand goes on in this or the next turn. On the host's thread. */
-void op_complete(struct op *op);
-
-/* The running strand; raises outside of tasks ("X cannot be used while scripts load") and, for
- * words that may wait, where waiting is impossible: the same on every store engine. [-0, +0, e] */
-struct strand *task_check(lua_State *L, const char *word);
-struct strand *task_check_wait(lua_State *L, const char *word);
 
 /* How a try of a task ended, as errors go to HTTP and to the bus. Texts live in the task's arena.
  */

@@ -37,7 +37,7 @@ static struct str key_str(const struct lane_key *key)
     return (struct str){(const char *)key, sizeof(*key)};
 }
 
-struct lanes *lanes_new(void)
+struct lanes *lane_table_new(void)
 {
     struct lanes *l = xcalloc(1, sizeof(*l));
     pthread_mutex_init(&l->lock, NULL);
@@ -45,7 +45,7 @@ struct lanes *lanes_new(void)
     return l;
 }
 
-void lanes_free(struct lanes *l)
+void lane_table_free(struct lanes *l)
 {
     if (l == NULL)
         return;
@@ -57,7 +57,7 @@ void lanes_free(struct lanes *l)
     free(l);
 }
 
-bool lanes_has(struct lanes *l, const struct store_table *t, int64_t id)
+bool lane_exists(struct lanes *l, const struct store_table *t, int64_t id)
 {
     if (atomic_load_explicit(&l->count, memory_order_relaxed) == 0)
         return false;

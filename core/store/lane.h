@@ -23,10 +23,10 @@ struct lane_claim {
 };
 
 /* Without any lane. Returns owned; nobody may hold or wait for a lane when it is freed. */
-struct lanes *lanes_new(void);
-void lanes_free(struct lanes *l);
+struct lanes *lane_table_new(void);
+void lane_table_free(struct lanes *l);
 /* Is there a lane for the row? Cheap when there is none at all. */
-bool lanes_has(struct lanes *l, const struct store_table *t, int64_t id);
+bool lane_exists(struct lanes *l, const struct store_table *t, int64_t id);
 /* Joins the row's lane (made if there is none): true if granted at once, else granted_fn runs on
  * home later. The claim stays in place until released. */
 bool lane_join(struct lanes *l, struct lane_claim *c);
