@@ -30,7 +30,7 @@ struct app {
     struct signals *signals;
     struct loop_timer drain_end;
     int drained; /* workers */
-    bool ready, stopping;
+    bool ready, stopping, cancelled;
 };
 
 /* Loads the scripts, opens everything, starts the workers. -1: err; app_close cleans up either way.

@@ -45,6 +45,9 @@ static void remove_run_file(struct app *a)
 
 static void cancel_rest(struct app *a)
 {
+    if (a->cancelled)
+        return;
+    a->cancelled = true;
     log_event(LOG_WARN, "cancelling what is still running");
     for (int i = 0; i < a->worker_count; i++)
         worker_cancel(a->workers[i]);

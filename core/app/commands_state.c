@@ -134,7 +134,7 @@ static int ask_ready(const struct commands_args *args, struct buf *ret_address, 
 int commands_state_status(int argc, char **argv)
 {
     struct commands_args args;
-    bool ready;
+    bool ready = false;
     int code = commands_args_read(&args, argc, argv, "");
     if (code != EXIT_OK)
         return code;

@@ -68,7 +68,8 @@ static void drain_here(struct mail *m)
 static void cancel_here(struct mail *m)
 {
     struct worker *w = list_entry(m, struct worker, cancel);
-    host_cancel_all(w->host);
+    if (w->host != NULL) /* the drain may have ended while this was on its way */
+        host_cancel_all(w->host);
 }
 
 static void stop_here(struct mail *m)

@@ -41,9 +41,9 @@ struct http_conn {
 };
 
 struct http_exchange {
-    struct http_conn *conn; /* NULL once the client has gone, and with a loopback */
+    struct http_conn *conn;         /* NULL once the client has gone, and with a loopback */
     struct http_loopback *loopback; /* borrowed; collects the answer instead of a connection */
-    struct arena *arena;    /* owned; the exchange lies in it */
+    struct arena *arena;            /* owned; the exchange lies in it */
     struct http_request *request;
     struct buf body; /* owned */
     void *data;

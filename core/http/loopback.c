@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whoever wants an answer of this very process needs no socket for it; going through the parser nevertheless keeps what
- * is tested here the same as what is served. */
+/* Whoever wants an answer of this very process needs no socket for it; going through the parser
+ * nevertheless keeps what is tested here the same as what is served. */
 #include "http/loopback.h"
 
 #include "http/conn.h"
@@ -70,7 +70,8 @@ static enum http_parse_verdict parse(struct http_parse *p, struct str data)
 
 /* ---- the exchange ---- */
 
-static void hand_to(struct http_loopback *lb, struct http_parse *p, http_handler_fn *handler, void *ctx)
+static void hand_to(struct http_loopback *lb, struct http_parse *p, http_handler_fn *handler,
+                    void *ctx)
 {
     struct http_request *request;
     struct buf body;
@@ -85,8 +86,8 @@ static void hand_to(struct http_loopback *lb, struct http_parse *p, http_handler
 }
 
 struct http_loopback *http_loopback_start(const struct http_loopback_request *r,
-                                          const struct http_limits *limits, http_handler_fn *handler,
-                                          void *ctx, struct err *err)
+                                          const struct http_limits *limits,
+                                          http_handler_fn *handler, void *ctx, struct err *err)
 {
     struct http_loopback *lb = xcalloc(1, sizeof(*lb));
     struct http_parse p = {0};
@@ -135,8 +136,8 @@ bool http_loopback_done(const struct http_loopback *lb)
 
 void http_loopback_answer(struct http_loopback *lb, struct http_loopback_answer *ret)
 {
-    *ret = (struct http_loopback_answer){lb->status, lb->content_type, lb->headers, lb->header_count,
-                                         buf_str(&lb->body)};
+    *ret = (struct http_loopback_answer){lb->status, lb->content_type, lb->headers,
+                                         lb->header_count, buf_str(&lb->body)};
 }
 
 /* ---- from answer.c ---- */

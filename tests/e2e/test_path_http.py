@@ -287,6 +287,27 @@ def drain_idle():
         probe.bind(split_address(gateway))
 
 
+@case("PATH-2h a second SIGTERM ends it at once: what waits is cancelled with 503, and no slow reader holds it up")
+def drain_twice():
+    server = shelf(args=["--workers", "1"])
+    for _ in range(50):
+        assert server.request("POST", "/fill", {"count": 100, "width": 500}).status == 200
+    readers = stalled(server, 2)
+    waiting, other = server.connect(), server.connect()
+    for connection in (waiting, other):
+        assert connection.request("GET", "/items/1").status == 200
+    assert server.admin("PUT", "/admin/faults", {"shelf": {"delay_ms": 25000}}).status == 200
+    waiting.send_request("GET", "/items/1")
+    assert other.request("GET", "/nothing").status == 404  # the one worker has read the request before this one
+    server.signal(signal.SIGTERM)
+    server.wait_log(msg="stopping")
+    server.signal(signal.SIGTERM)
+    assert waiting.answer().status == 503
+    assert server.wait_exit(8) == 0, server.tail()
+    for connection in (*readers, waiting, other):
+        connection.close()
+
+
 @case("PATH-2i JSON loses nothing on its way in, through the store and out")
 def json_whole():
     server = shelf()

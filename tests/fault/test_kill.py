@@ -31,7 +31,7 @@ def killed_at(server, customers, fault):
       seconds=300)
 def kill_under_load():
     chance = rng()
-    server = Server("bookmarket")
+    server = Server("bookmarket", args=["--workers", "4"])
     customers = Customers(server)
     for _ in range(ROUNDS):
         customers.open()
@@ -63,6 +63,23 @@ def settles_alone():
     orders = check_invariants(server, customers.accepted)
     server.restart()
     assert check_invariants(server, customers.accepted) == orders
+
+
+@case("PATH-7a SIGTERM under load, 5 rounds: each ends with 0, nothing acknowledged is lost, every effect once",
+      seconds=120)
+def stop_under_load():
+    server = Server("bookmarket", args=["--workers", "4"])
+    customers = Customers(server)
+    for round_number in range(1, 6):
+        customers.open()
+        enough = 150 * round_number
+        eventually(lambda enough=enough: len(customers.accepted) >= enough, f"{enough} orders")
+        assert server.stop() == 0, server.tail()
+        customers.close()
+        server.start()
+    customers.leave()
+    check_invariants(server, customers.accepted)
+    assert server.stop() == 0, server.tail()
 
 
 def crash_everywhere(point, passes):
