@@ -241,7 +241,7 @@ static void free_workers(struct app *a)
     free(a->workers);
     for (int i = 0; a->states != NULL && i < a->worker_count; i++)
         if (a->states[i] != NULL)
-            lua_close(a->states[i]);
+            load_close(a->states[i]);
     free(a->states);
 }
 

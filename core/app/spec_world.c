@@ -157,7 +157,7 @@ static int open_all(struct spec_case *c, const struct load_conf *conf, struct er
     c->program = load_program(L, conf, err);
     c->world.program = c->program;
     if (c->program == NULL || open_floors(c, err) != 0) {
-        lua_close(L);
+        load_close(L);
         return -1;
     }
     return open_host(c, L, err);

@@ -104,7 +104,7 @@ static int open_parts(struct worker *w, lua_State *L, struct err *err)
     if ((w->loop = loop_new(c->clock, err)) == NULL ||
         (w->mailbox = mailbox_new(w->loop, err)) == NULL ||
         (w->session = store_session_new(c->store, w->loop, err)) == NULL) {
-        lua_close(L);
+        load_close(L);
         return -1;
     }
     hc.loop = w->loop;

@@ -378,7 +378,7 @@ static enum http_parse_verdict read_head(struct http_parse *p, const char *data)
     size_t n = p->head_bytes - p->start;
     size_t headers_n = (size_t)p->lines * sizeof(struct http_header);
     size_t need = n + headers_n;
-    p->arena = arena_new(need > ARENA_BYTES / 2 ? need + ARENA_BYTES / 2 : ARENA_BYTES);
+    p->arena = arena_new(need > ARENA_BYTES / 2 ? need + ARENA_BYTES / 2 : 0);
     p->request = arena_zalloc(p->arena, sizeof(*p->request));
     p->request->headers = arena_alloc(p->arena, headers_n);
     char *head = arena_alloc(p->arena, n);

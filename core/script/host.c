@@ -113,7 +113,7 @@ void host_free(struct host *h)
     assert(h->task_count == 0);
     loop_defer_cancel(h->loop, &h->run_ready);
     strand_pool_free(h);
-    lua_close(h->L);
+    load_close(h->L);
     for (struct list *node; (node = list_pop(&h->free_tasks)) != NULL;)
         free(list_entry(node, struct task, node));
     free(h);

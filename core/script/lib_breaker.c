@@ -107,19 +107,24 @@ static void push_refusal(lua_State *L, enum err_code code, struct str name, cons
     }
 }
 
-/* With the error value at the top: the fallback's results, or the error. Stack 3: the fallback. */
+/* What the fallback returned lies above base. */
+static int fallback_over(lua_State *L, int status, lua_KContext base)
+{
+    (void)status;
+    return lua_gettop(L) - (int)base;
+}
+
+/* With the error value at the top: the fallback's results, or the error. Stack 3: the fallback,
+ * which may wait. */
 static int fall_back(lua_State *L)
 {
     if (!lua_isfunction(L, 3))
         return lua_error(L);
-    int base = lua_gettop(L) - 1;
+    lua_KContext base = lua_gettop(L) - 1;
     lua_pushvalue(L, 3);
     lua_insert(L, -2);
-    struct over {
-        int base;
-    } over = {base};
-    lua_callk(L, 1, LUA_MULTRET, (lua_KContext)over.base, NULL);
-    return lua_gettop(L) - base;
+    lua_callk(L, 1, LUA_MULTRET, base, fallback_over);
+    return fallback_over(L, LUA_OK, base);
 }
 
 static int body_failed(lua_State *L, struct breaker_op *o)

@@ -4,6 +4,7 @@
 #include "script/load.h"
 
 #include "base/file.h"
+#include "script/alloc.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/libs.h"
@@ -12,6 +13,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SCRIPT_MAX_BYTES (4u << 20)
@@ -243,19 +245,46 @@ static void take_error(lua_State *L, struct err *err)
     arena_free(a);
 }
 
-lua_State *load_state(const struct load_conf *conf, struct err *err)
+/* Every entry into Lua is protected: only a defect of the host gets here. */
+static int panic(lua_State *L)
 {
-    lua_State *L = luaL_newstate();
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "unknown";
+    fprintf(stderr, "moontide: unprotected error in Lua: %s\n", text);
+    abort();
+}
+
+static lua_State *open_state(struct err *err)
+{
+    struct alloc *a = alloc_new();
+    lua_State *L = lua_newstate(alloc_lua, a);
     if (L == NULL) {
+        alloc_free(a);
         err_set(err, ERR_INTERNAL, "no memory for a Lua state");
         return NULL;
     }
+    lua_atpanic(L, panic);
+    return L;
+}
+
+void load_close(lua_State *L)
+{
+    void *a;
+    lua_getallocf(L, &a);
+    lua_close(L);
+    alloc_free(a);
+}
+
+lua_State *load_state(const struct load_conf *conf, struct err *err)
+{
+    lua_State *L = open_state(err);
+    if (L == NULL)
+        return NULL;
     *(void **)lua_getextraspace(L) = NULL;
     lua_pushcfunction(L, load_all);
     lua_pushlightuserdata(L, (void *)conf);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
         take_error(L, err);
-        lua_close(L);
+        load_close(L);
         return NULL;
     }
     return L;

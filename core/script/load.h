@@ -19,6 +19,8 @@ struct load_conf {
 /* Loads everything and checks it. err: "scripts/routes/x/y.lua:12: ...". Returns the state (owned),
  * its normalised declarations kept for load_program and host_new. */
 lua_State *load_state(const struct load_conf *conf, struct err *err);
+/* Closes a state that load_state made. */
+void load_close(lua_State *L);
 /* The program of a loaded state. Returns owned, generation 1. */
 struct program *load_program(lua_State *L, const struct load_conf *conf, struct err *err);
 

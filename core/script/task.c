@@ -355,7 +355,7 @@ static void task_run(struct task *t)
         t->arena = NULL;
     }
     if (t->arena == NULL)
-        t->arena = arena_new(1024);
+        t->arena = arena_new(0);
     t->runs++;
     t->event_count = t->call_count = 0;
     t->serial = ++h->serials;

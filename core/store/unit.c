@@ -6,11 +6,10 @@
 
 #include <assert.h>
 
-#define UNIT_ARENA_BYTES 4096 /* a request with a row and an event fits */
 
 struct store_unit *store_unit_new(void)
 {
-    struct arena *a = arena_new(UNIT_ARENA_BYTES);
+    struct arena *a = arena_new(0);
     struct store_unit *u = arena_zalloc(a, sizeof *u);
     u->arena = a;
     atomic_init(&u->refs, 1);

@@ -30,10 +30,13 @@ DESK = {
     "policies/desk/clerk_grants_wishes.lua": """return policy "clerk grants wishes" {
   service = "clerk",
   on = "Wished",
-  handle = function(event)
+  handle = function(event, meta)
     store.create("grants", { what = event.what })
     if event.what == "moon" then
       fail(422, "the moon is taken")
+    end
+    if event.what == "patience" and meta.try < 3 then
+      error("not yet")
     end
   end,
 }
@@ -189,6 +192,30 @@ def letter_retry():
     assert letters(server)[0]["id"] == one["id"]
     assert granted(server) == []
     assert server.admin("POST", "/admin/letters/999/retry").status == 404
+
+
+@case("PATH-4h a failing event is tried again after a pause and holds up its own key only, also over kill -9")
+def held():
+    server = desk()
+    wish(server, "ann", "patience")
+    wish(server, "ann", "book")
+    wish(server, "bob", "pen")
+    server.wait_log(msg="policy failed", key="wisher/ann")
+    eventually(lambda: granted(server) == ["pen"], "the other key goes on")
+    eventually(lambda: held_count(server) == 1, "the event is held")
+    server.kill9()
+    server.start()
+    assert "book" not in granted(server)
+    wish(server, "bob", "cup")
+    eventually(lambda: granted(server) == ["book", "cup", "patience", "pen"], "all are granted, once each")
+    grants = {row["what"]: row["id"] for row in server.request("GET", "/grants").json}
+    assert grants["patience"] < grants["book"], grants
+    assert letters(server) == [] and held_count(server) == 0
+
+
+def held_count(server):
+    services = server.admin("GET", "/admin/services").json["services"]
+    return sum(policy["held"] for service in services for policy in service["policies"])
 
 
 @case("PATH-4l a letter waits over a restart, and is retried with success once its script is mended")

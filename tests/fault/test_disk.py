@@ -113,6 +113,37 @@ def disk_full_crash():
     check_invariants(server, customers.accepted)
 
 
+@case("PATH-7d batches that fail at a statement or at COMMIT are run again unit by unit: nothing is lost, each effect once")
+def failing_batches():
+    faults = ("writer.before_commit=fail@60", "writer.before_commit=fail@90", "writer.apply=fail@400",
+              "writer.apply=fail@401")
+    server = Server("bookmarket", args=["--workers", "4"], env={"MOONTIDE_FAULT": ",".join(faults)})
+    customers = Customers(server)
+    customers.open()
+    eventually(lambda: len(customers.accepted) >= 600, "600 orders")
+    customers.leave()
+    again = server.log_lines(msg="batch runs again unit by unit")
+    assert len(again) >= 3, again
+    assert sum(customers.refused.values()) <= 2, f"more than the guilty ones failed: {dict(customers.refused)}"
+    check_invariants(server, customers.accepted)
+
+
+@case("PATH-7d a disk that refuses every commit: nothing is acknowledged, and nothing is there afterwards")
+def no_commit():
+    server = Server("bookmarket")
+    check_invariants(server, [])
+    assert server.stop() == 0
+    server.start(env={"MOONTIDE_FAULT": "writer.before_commit=fail@*"})
+    for _ in range(30):
+        answer = server.request("POST", "/orders", ORDER)
+        assert answer.status == 500 and answer.json["code"] == "io", answer
+    assert rows(server, "/orders") == [] and server.events() == []
+    server.restart(env={})
+    assert server.request("POST", "/orders", ORDER).status == 201
+    orders = check_invariants(server, [])
+    assert len(orders) == 1, orders
+
+
 def assert_refuses(words, *args):
     """`moontide run ARGS` ends quickly, with 78 and one line that has all the words."""
     code, out, err = command("run", "bookmarket", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *args,
