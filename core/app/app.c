@@ -146,25 +146,6 @@ static bool is_ready(void *ctx)
     return a->ready && !a->stopping;
 }
 
-/* The host's own lines of GET /metrics. */
-static void write_metrics(void *ctx, struct buf *out)
-{
-    static const double quantiles[] = {0.5, 0.9, 0.99, 1.0};
-    struct app *a = ctx;
-    struct latency *list[64];
-    size_t n = 0;
-    for (int i = 0; i < a->worker_count && n < 64; i++)
-        list[n++] = worker_commit_to_handler(a->workers[i]);
-    buf_lit(out, "# HELP moontide_commit_to_handler_seconds From COMMIT of an event to the start "
-                 "of its handler.\n"
-                 "# TYPE moontide_commit_to_handler_seconds summary\n");
-    for (size_t i = 0; i < sizeof(quantiles) / sizeof(*quantiles); i++)
-        buf_addf(out, "moontide_commit_to_handler_seconds{quantile=\"%g\"} %.9f\n", quantiles[i],
-                 (double)latency_quantile(list, n, quantiles[i]) / 1e9);
-    buf_addf(out, "moontide_commit_to_handler_seconds_count %llu\n",
-             (unsigned long long)latency_count(list, n));
-}
-
 static int open_admin(struct app *a, struct err *err)
 {
     if (admin_token(a->config->token_file, a->config->data, &a->token, err) != 0)
@@ -186,7 +167,7 @@ static int open_admin(struct app *a, struct err *err)
         .service_count = (size_t)a->program->service_count,
         .policies = a->program->policies,
         .policy_count = a->program->policy_count,
-        .metrics = write_metrics,
+        .metrics = app_write_metrics,
         .ready = is_ready,
         .ctx = a,
     };

@@ -37,3 +37,5 @@ struct app {
  */
 int app_open(struct app *a, const struct config *config, struct err *err);
 void app_close(struct app *a);
+/* The workers' lines of GET /metrics; ctx is the app (app_metrics.c). */
+void app_write_metrics(void *ctx, struct buf *out);

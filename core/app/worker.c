@@ -130,9 +130,9 @@ struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct e
     return w;
 }
 
-struct latency *worker_commit_to_handler(struct worker *w)
+struct host *worker_host(struct worker *w)
 {
-    return &w->host->commit_to_handler;
+    return w->host;
 }
 
 static void worker_main(void *arg)

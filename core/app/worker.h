@@ -30,8 +30,8 @@ struct worker_conf {
 struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct err *err);
 /* Starts the thread: connections are accepted from now on. */
 int worker_start(struct worker *w, struct err *err);
-/* The worker's histogram of the time from commit to handler; any thread may read it. */
-struct latency *worker_commit_to_handler(struct worker *w);
+/* The worker's Lua, for its counts and its histogram: what any thread may read. */
+struct host *worker_host(struct worker *w);
 /* Any thread: stop accepting, answer what was read, let tasks end; then on_drained. */
 void worker_drain(struct worker *w);
 /* Any thread, during a drain: cancel what still runs. */

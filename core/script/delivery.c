@@ -86,6 +86,6 @@ void delivery_run(void *ctx, struct bus_delivery *d)
         .cause_seq = d->event->seq,
         .deadline_ns = loop_now_ns(h->loop) + h->delivery_ms * NS_PER_MS,
     };
-    h->counts.deliveries++;
+    host_count(&h->counts.deliveries);
     task_start(h, &conf);
 }

@@ -47,8 +47,8 @@ struct host {
     bool draining;
     struct latency commit_to_handler; /* first tries of events that came straight from a commit */
     struct host_counts {
-        int64_t requests, deliveries, commits, reruns, errors;
-    } counts;
+        atomic_int_fast64_t requests, deliveries, commits, reruns, errors;
+    } counts; /* other threads read them */
 };
 
 struct host_conf {
@@ -72,6 +72,11 @@ void host_free(struct host *h);
 static inline struct host *host_of(lua_State *L)
 {
     return *(struct host **)lua_getextraspace(L);
+}
+/* Adds one to a count of its own thread, for others to read. */
+static inline void host_count(atomic_int_fast64_t *count)
+{
+    atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
 }
 /* Runs fn(L) with arg as light userdata under lua_pcall; 0, or -1 with the error's text in err. */
 int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err);

@@ -198,7 +198,7 @@ void request_serve(struct host *h, struct http_exchange *x)
     r->x = x;
     r->http = http_exchange_request(x);
     r->arena = a;
-    h->counts.requests++;
+    host_count(&h->counts.requests);
     struct str sent = http_header_find(r->http, STR("X-Correlation-Id"));
     r->correlation_id = is_correlation_id(sent) ? sent : make_correlation_id(h, a);
     if (h->draining) {

@@ -113,7 +113,7 @@ def disk_full_crash():
     check_invariants(server, customers.accepted)
 
 
-@case("PATH-7d batches that fail at a statement or at COMMIT are run again unit by unit: nothing is lost, each effect once")
+@case("PATH-7d batches that fail midway are run again unit by unit: nothing is lost, each effect once")
 def failing_batches():
     faults = ("writer.before_commit=fail@60", "writer.before_commit=fail@90", "writer.apply=fail@400",
               "writer.apply=fail@401")
