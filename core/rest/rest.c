@@ -47,19 +47,23 @@ int rest_read_row(const struct store_table *t, const struct json *body, bool cre
     return 0;
 }
 
+void rest_add_fault(const struct store_table *t, int column, const struct store_row *row,
+                    struct arena *a, const char *message, struct rest_fault **faults)
+{
+    struct rest_fault *f = add_fault(a, faults, t->fields[column].name, message);
+    struct buf out = BUF_INIT;
+    field_write_json(&out, &t->fields[column], &row->values[column]);
+    f->invalid_json = arena_str(a, buf_str(&out));
+    buf_deinit(&out);
+}
+
 void rest_check_row(const struct store_table *t, const struct store_row *row, struct arena *a,
                     struct rest_fault **faults)
 {
-    for (int i = 0; i < t->field_count; i++) {
-        struct err wrong;
-        if (field_check(&t->fields[i], &row->values[i], &wrong) == 0)
-            continue;
-        struct rest_fault *f = add_fault(a, faults, t->fields[i].name, wrong.message);
-        struct buf out = BUF_INIT;
-        field_write_json(&out, &t->fields[i], &row->values[i]);
-        f->invalid_json = arena_str(a, buf_str(&out));
-        buf_deinit(&out);
-    }
+    struct err wrong;
+    for (int i = 0; i < t->field_count; i++)
+        if (field_check(&t->fields[i], &row->values[i], &wrong) != 0)
+            rest_add_fault(t, i, row, a, wrong.message, faults);
 }
 
 void rest_write_faults(struct buf *out, const struct store_table *t,

@@ -24,6 +24,9 @@ int rest_read_row(const struct store_table *t, const struct json *body, bool cre
 /* Checks required, min, max and length of all fields. */
 void rest_check_row(const struct store_table *t, const struct store_row *row, struct arena *a,
                     struct rest_fault **faults);
+/* Adds one fault of the row's column, its value as the invalid one. */
+void rest_add_fault(const struct store_table *t, int column, const struct store_row *row,
+                    struct arena *a, const char *message, struct rest_fault **faults);
 /* `"errors":[{"entity":..,"property":..,"invalidValue":..,"message":..}]` */
 void rest_write_faults(struct buf *out, const struct store_table *t,
                        const struct rest_fault *faults);

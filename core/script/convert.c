@@ -164,8 +164,9 @@ void convert_check(lua_State *L, int index, struct str owner, const struct field
     struct json j;
     char space[40];
     if (!scalar_json(L, index, &j)) {
-        fail_misuse(L, "%.*s.%.*s: expected %s, got a %s", STR_ARG(owner), STR_ARG(f->name),
-                    field_type_name(f->type), luaL_typename(L, index));
+        fail_misuse(L, "%.*s.%.*s: expected %s %s, got a %s", STR_ARG(owner), STR_ARG(f->name),
+                    f->type == FIELD_INTEGER ? "an" : "a", field_type_name(f->type),
+                    luaL_typename(L, index));
         return;
     }
     if (j.type == JSON_INT || j.type == JSON_NUMBER)

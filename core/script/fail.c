@@ -21,6 +21,43 @@ static int fail_tostring(lua_State *L)
     return 1;
 }
 
+#define SCRIPTS "moontide.scripts" /* registry: a set of the paths of all scripts */
+
+void fail_know_script(lua_State *L, const char *path)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, SCRIPTS);
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, path);
+    lua_pop(L, 1);
+}
+
+/* "...licies/x/y.lua:4: text" with the whole path: replaces the text at the top. */
+static void tell_path_in_full(lua_State *L)
+{
+    size_t n;
+    const char *text = lua_tolstring(L, -1, &n);
+    const char *end = n > 3 && memcmp(text, "...", 3) == 0 ? strstr(text, ".lua:") : NULL;
+    if (end == NULL)
+        return;
+    struct str tail = {text + 3, (size_t)(end - text) + 1}; /* up to and with ".lua" */
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, SCRIPTS);
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        struct str path;
+        lua_pop(L, 1);
+        path.p = lua_tolstring(L, -1, &path.n);
+        if (path.n < tail.n || memcmp(path.p + path.n - tail.n, tail.p, tail.n) != 0)
+            continue;
+        lua_pushlstring(L, path.p, path.n);
+        lua_pushstring(L, end + 4);
+        lua_concat(L, 2);
+        lua_replace(L, -4);
+        lua_pop(L, 1);
+        break;
+    }
+    lua_pop(L, 1);
+}
+
 void fail_open(lua_State *L)
 {
     luaL_newmetatable(L, FAIL_METATABLE);
@@ -113,8 +150,10 @@ static struct str raised_text(lua_State *L, int index)
     size_t n;
     if (lua_type(L, index) == LUA_TSTRING || lua_type(L, index) == LUA_TNUMBER) {
         lua_pushvalue(L, index);
-        const char *p = lua_tolstring(L, -1, &n);
+        lua_tostring(L, -1);
+        tell_path_in_full(L);
         lua_replace(L, index);
+        const char *p = lua_tolstring(L, index, &n);
         return (struct str){p, n};
     }
     return str_from(lua_pushfstring(L, "(a %s was raised as an error)", luaL_typename(L, index)));

@@ -10,6 +10,9 @@
 
 /* Registers the metatable. */
 void fail_open(lua_State *L);
+/* Remembers a chunk's name ("scripts/x.lua"), so that what Lua has shortened in a message can be
+ * told in full. [-0, +0, m] */
+void fail_know_script(lua_State *L, const char *path);
 /* Raise; never return. The origin is the innermost script line. [-0, +0, e] */
 int fail_raise(lua_State *L, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

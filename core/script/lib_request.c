@@ -168,11 +168,9 @@ static int core_row_of_value(lua_State *L)
 void lib_request_add(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"request", core_request},
-        {"row_of_body", core_row_of_body},
-        {"row_of_value", core_row_of_value},
-        {"insert", lib_store_insert_record},
-        {NULL, NULL},
+        {"request", core_request},           {"row_of_body", core_row_of_body},
+        {"row_of_value", core_row_of_value}, {"check", lib_store_check_record},
+        {"insert", lib_store_insert_record}, {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
 }

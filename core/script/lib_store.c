@@ -43,11 +43,32 @@ static uint64_t read_values(lua_State *L, int index, const struct resource *r, s
 }
 
 /* Raises "invalid" for the first thing that fails the declaration, with all of them as details. */
+/* Adds a fault for each text that its field's pattern does not match. */
+static void check_patterns(lua_State *L, const struct resource *r, const struct store_row *row,
+                           struct arena *a, struct rest_fault **faults)
+{
+    for (int i = 0; i < r->table->field_count; i++) {
+        const struct field *f = &r->table->fields[i];
+        const struct value *v = &row->values[i];
+        if (f->pattern.n == 0 || v->type != VALUE_TEXT)
+            continue;
+        lua_getglobal(L, "string");
+        lua_getfield(L, -1, "find");
+        lua_pushlstring(L, v->s.p, v->s.n);
+        lua_pushlstring(L, f->pattern.p, f->pattern.n);
+        lua_call(L, 2, 1);
+        if (lua_isnil(L, -1))
+            rest_add_fault(r->table, i, row, a, "must match the pattern", faults);
+        lua_pop(L, 2);
+    }
+}
+
 static void check_row(lua_State *L, const struct resource *r, const struct store_row *row)
 {
     struct rest_fault *faults = NULL;
     struct arena *a = host_of(L)->current->task->arena;
     rest_check_row(r->table, row, a, &faults);
+    check_patterns(L, r, row, a, &faults);
     if (faults == NULL)
         return;
     struct buf *details = convert_buffer(L);
@@ -62,11 +83,23 @@ static void check_row(lua_State *L, const struct resource *r, const struct store
     lua_error(L);
 }
 
-static void check_unique(lua_State *L, const struct resource *r, const struct store_row *row)
+static bool same_key(const struct store_index *index, const struct store_row *a,
+                     const struct store_row *b)
+{
+    for (int i = 0; i < index->count; i++)
+        if (!value_eq(&a->values[index->columns[i]], &b->values[index->columns[i]]))
+            return false;
+    return true;
+}
+
+/* base: the row before an update, NULL for an insert. What was refused as a second row may be this
+ * very row: an update that leaves the values alone takes nobody's place. */
+static void check_unique(lua_State *L, const struct resource *r, const struct store_row *base,
+                         const struct store_row *row)
 {
     const struct store_index *index =
         refusal_exists(host_of(L)->current->task->refusals, r->table, row);
-    if (index == NULL)
+    if (index == NULL || (base != NULL && same_key(index, base, row)))
         return;
     struct buf *names = convert_buffer(L);
     for (int i = 0; i < index->count; i++) {
@@ -82,7 +115,7 @@ static void check_unique(lua_State *L, const struct resource *r, const struct st
 static void insert_row(lua_State *L, const struct resource *r, struct store_row *row)
 {
     check_row(L, r, row);
-    check_unique(L, r, row);
+    check_unique(L, r, NULL, row);
     store_scope_insert(strand_scope(host_of(L)->current), r->table, row);
 }
 
@@ -153,7 +186,7 @@ static int apply_update(lua_State *L, struct store_op *o)
     uint64_t mask = read_values(L, 3, r, scope->unit->arena, row, "store.update");
     if (mask != 0) {
         check_row(L, r, row);
-        check_unique(L, r, row);
+        check_unique(L, r, base, row);
         store_scope_update(scope, r->table, base, row, mask);
     }
     record_push_row(L, &r->shape, r->table, row);
@@ -370,6 +403,17 @@ static int store_add(lua_State *L)
     o->read.kind = STORE_READ_GET;
     o->read.id = id;
     return lib_store_op_run(L, o);
+}
+
+/* check(row): raises what a writable record fails of its declaration. For dispatch.lua. */
+int lib_store_check_record(lua_State *L)
+{
+    struct record *record = record_at(L, 1);
+    struct strand *s = strand_check(L, "check");
+    luaL_argcheck(L, record != NULL && record->writable, 1, "a new row");
+    check_row(L, program_resource(s->task->host->program, s->service, record->shape->name),
+              record->row);
+    return 0;
 }
 
 /* insert(row): takes a writable record into the scope, checked; read-only from then on. For

@@ -34,5 +34,7 @@ void lib_store_push_row(lua_State *L, const struct resource *r, struct store_row
 void lib_store_add_reads(lua_State *L);
 /* A new row with the resource's defaults, in the strand's scope's arena; its id is 0. */
 struct store_row *lib_store_new_row(lua_State *L, const struct resource *r);
+/* check(row), insert(row): lua_CFunctions for dispatch.lua. */
+int lib_store_check_record(lua_State *L);
 /* insert(row): a lua_CFunction for dispatch.lua. */
 int lib_store_insert_record(lua_State *L);

@@ -51,7 +51,8 @@ static int core_compile(lua_State *L)
 {
     size_t n;
     const char *source = luaL_checklstring(L, 1, &n);
-    if (luaL_loadbufferx(L, source, n, luaL_checkstring(L, 2), "t") != LUA_OK)
+    fail_know_script(L, luaL_checkstring(L, 2) + 1);
+    if (luaL_loadbufferx(L, source, n, lua_tostring(L, 2), "t") != LUA_OK)
         return lua_error(L);
     lua_pushvalue(L, 3);
     lua_setupvalue(L, -2, 1);

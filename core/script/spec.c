@@ -18,8 +18,9 @@
 #include <stdlib.h>
 
 #define SPEC_MAX_BYTES (1u << 20)
-#define TURNS_MAX 200000            /* without rest at one moment: something runs in a circle */
-#define WAIT_NS (3600 * NS_PER_S)   /* how far the clock moves at most until a request is answered \
+#define TURNS_MAX 200000 /* without rest at one moment: something runs in a circle */
+#define WAIT_NS                                                                                    \
+    (3600 * NS_PER_S)               /* how far the clock moves at most until a request is answered \
                                      */
 #define PATIENCE_NS (31 * NS_PER_S) /* longer than any deadline of a task */
 #define REQUEST_METATABLE "moontide.spec.request"

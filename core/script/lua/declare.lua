@@ -121,9 +121,9 @@ local declaration = {}
 
 local function declaration_word(kind, allowed, check)
   return function(name)
-    check_name(kind, here(), name)
+    local at = here() -- not below: in `return policy "x" {...}` that call is a tail call and has no place
+    check_name(kind, at, name)
     return function(options)
-      local at = here()
       local what = ('%s "%s"'):format(kind, name)
       check_options(what, at, options, allowed)
       local made = { kind = kind, name = name, at = at, what = what }
@@ -262,7 +262,10 @@ function declare.system(state, path, value)
   for key, settings in pairs(need("system", at, value, "services")) do
     if math.type(key) == "integer" then key, settings = settings, {} end
     check_name("services", at, key)
-    check_options("service " .. key, at, settings, { store = "string", url = "string" })
+    check_options("service " .. key, at, settings, { store = "string" })
+    if settings.store and settings.store ~= "sqlite" then
+      wrong(at, 'service %s: store "%s" is not available; there is "sqlite"', key, settings.store)
+    end
     services[key] = settings
   end
   local breakers = value.breakers or {}
@@ -323,7 +326,7 @@ function declare.finish(state)
     local name = made.kind == "event" and made.name or made.service .. "\0" .. made.name
     if made.kind == "route" then name = made.method .. " " .. made.path end
     once(seen[made.kind], made, name)
-    if made.kind == "event" then events[made.name] = true end
+    if made.kind == "event" then events[made.name] = made end
     local list = lists[made.kind]
     list[#list + 1] = made
   end
@@ -331,6 +334,9 @@ function declare.finish(state)
     for _, name in ipairs(made.on) do
       if not events[name] then
         wrong(made.at, '%s: event "%s" is not declared%s', made.what, tostring(name), did_you_mean(name, events))
+      end
+      if made.key and made.key ~= events[name].key_field then
+        wrong(made.at, '%s: key = "%s", but the key of %s is "%s"', made.what, made.key, name, events[name].key_field)
       end
     end
   end

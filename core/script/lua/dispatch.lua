@@ -21,6 +21,7 @@ end
 -- row: a writable record. Reads, before_create, insert, on_create. Returns the row and the status.
 local function create(resource, row, context)
   if resource.before_create then
+    core.check(row)
     local existing = resource.before_create(row, context)
     if existing ~= nil then return existing, 200 end
   end

@@ -1,0 +1,117 @@
+-- SPDX-License-Identifier: MIT
+-- What is wrong with a script tree is said at the start, with file and line.
+local system = [[return { services = { a = {}, b = {} }, breakers = { guard = {} } }]]
+
+-- A tree with one file more; wrong: what its text must be refused with.
+local function refused(name, text, wrong, with)
+  local tree = { ["systems/t.lua"] = system, ["routes/t/a.lua"] = [[
+return {
+  event "Made" { service = "a", key = { thing = "id" }, fields = { integer "id" } },
+  resource "things" { service = "a", fields = { text "name" } },
+}]] }
+  for other, source in pairs(with or {}) do tree[other] = source end
+  tree[name] = text
+  assert.error_matches(wrong, scripts, tree)
+end
+
+local function route(text, wrong) refused("routes/t/x.lua", text, wrong) end
+
+describe("PATH-2 loading", function()
+  it("a syntax error has its line", function()
+    route("local x = 1\nreturn {{", "scripts/routes/t/x.lua:2: unexpected symbol near <eof>")
+  end)
+
+  it("a file that returns nothing, or no declaration", function()
+    route("local x = 1", "scripts/routes/t/x.lua:1: the file returns nothing; a script returns a declaration or a list")
+    route("return 7", "scripts/routes/t/x.lua:1: the file returns a number")
+    route("return { {} }", "scripts/routes/t/x.lua:1: entry 1 of the returned list is no declaration but a table")
+  end)
+
+  it("an error at the top of a file has its line", function()
+    route("\nlocal x = nothing.here", "scripts/routes/t/x.lua:2: nothing is not available to scripts")
+    route("\nerror('broken')", "scripts/routes/t/x.lua:2: broken")
+  end)
+
+  it("unknown options name the nearest", function()
+    route('\nreturn resource "x" { servise = "a", fields = {} }',
+      'scripts/routes/t/x.lua:2: resource "x": unknown option "servise"; did you mean "service"?')
+    route('return resource "x" { service = "a", fields = { text "n" { requird = true } } }',
+      'scripts/routes/t/x.lua:1: field n: unknown option "requird"; did you mean "required"?')
+    refused("systems/t.lua", "return { services = { a = {} }, brakers = {} }",
+      'scripts/systems/t.lua:1: system: unknown option "brakers"; did you mean "breakers"?')
+    refused("systems/t.lua", "return { services = { a = {}, b = {} }, breakers = { guard = { timeout = 1 } } }",
+      'scripts/systems/t.lua:1: breakers.guard: unknown option "timeout"; there are error_percent, limit, sleep_ms')
+  end)
+
+  it("options of a wrong type and options that are missing", function()
+    route('return resource "x" { service = "a", fields = "name" }', 'option "fields" must be a table, got a string')
+    route('return route "x" { service = "a", method = "GET", path = "/x" }', 'route "x": option "handle" is missing')
+    route('return route "x" { service = "a", method = "FETCH", path = "/x", handle = function() end }',
+      'route "x": method "FETCH"')
+  end)
+
+  it("a service that the system does not have", function()
+    route('\n\nreturn resource "x" { service = "aa", fields = {} }',
+      'scripts/routes/t/x.lua:3: resource "x": service "aa" is not in the system file')
+  end)
+
+  it("an event that a policy waits for and nobody declares", function()
+    refused("policies/t/p.lua", '\nreturn policy "p" { service = "a", on = "Mode", handle = function() end }',
+      'scripts/policies/t/p.lua:2: policy "p": event "Mode" is not declared; did you mean "Made"?')
+  end)
+
+  it("two of one name say where the other one is", function()
+    refused("routes/t/x.lua", '\nreturn resource "things" { service = "a", fields = {} }',
+      'scripts/routes/t/x.lua:2: resource "things" is declared twice; the other one is at scripts/routes/t/a.lua:3')
+    refused("routes/t/x.lua", 'return event "Made" { service = "b", key = { x = "x" }, fields = { text "x" } }',
+      'event "Made" is declared twice')
+    local p = 'return policy "p" { service = "a", on = "Made", handle = function() end }'
+    refused("policies/t/p2.lua", p, 'policy "p" is declared twice; the other one is at scripts/policies/t/p1.lua:1',
+      { ["policies/t/p1.lua"] = p })
+    route('return resource "x" { service = "a", fields = { text "n", integer "n" } }', 'two fields named "n"')
+  end)
+
+  it("a breaker without settings", function()
+    route('\nlocal b = breaker "gard"\nreturn {}',
+      'scripts/routes/t/x.lua:2: breaker "gard" has no settings; the system file declares them: ' ..
+      'breakers = { gard = { ... } }; did you mean "guard"?')
+  end)
+
+  it("keys, finders and unique lists that name no field", function()
+    route('return event "E" { service = "a", key = { e = "idd" }, fields = { integer "id" } }',
+      'key field "idd" is not declared; did you mean "id"?')
+    route('return resource "x" { service = "a", fields = { text "name" }, unique = { "nme" } }',
+      'unique names the field "nme", which is not declared; did you mean "name"?')
+    route('return resource "x" { service = "a", fields = { text "name" }, finders = { findBy = { "nme" } } }',
+      'finder findBy names the field "nme"')
+  end)
+
+  it("a declaration in the wrong folder", function()
+    route('return policy "p" { service = "a", on = "Made", handle = function() end }',
+      'policy "p" does not belong into this folder')
+  end)
+
+  it("words that need a task", function()
+    route('store.create("things", {})\nreturn {}', "store.create cannot be used while scripts load")
+    route('http.post("http://a/things", {})\nreturn {}', "http cannot be used while scripts load")
+    route("task.sleep(1)\nreturn {}", "task.sleep cannot be used while scripts load")
+  end)
+
+  it("lib files: no table, circles, missing ones", function()
+    refused("lib/x.lua", "return 1", "scripts/lib/x.lua:1: a library returns a table, this one returned number")
+    refused("lib/x.lua", 'use "lib.y"\nreturn {}', "it is being loaded (a circle of use)",
+      { ["lib/y.lua"] = 'use "lib.x"\nreturn {}' })
+    route('local x = use "lib.z"\nreturn {}', 'use "lib.z": there is no such file in scripts/lib')
+  end)
+
+  it("a system that is not there, or is no table", function()
+    refused("systems/t.lua", "return 1", "scripts/systems/t.lua:1: a system file returns a table, this one returned number")
+    assert.error_matches("a script tree has a file systems/NAME.lua", scripts, {})
+  end)
+
+  it("a tree that loads may follow one that does not", function()
+    route("return", "the file returns nothing")
+    scripts { ["systems/t.lua"] = system }
+    assert.equal(404, request { path = "/" }.status)
+  end)
+end)
