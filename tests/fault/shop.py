@@ -79,9 +79,18 @@ class Log:
         return self
 
     def settled(self):
-        """True when the story of every order was told to its end."""
+        """True when the story of every order was told to its end; else says whose was not."""
         self.read()
-        return all(len(self.orders[name]) >= len(self.orders["Ordered"]) for name in CHAIN)
+        for name in CHAIN:
+            missing = set(self.orders["Ordered"]) - set(self.orders[name])
+            assert not missing, f"{len(missing)} orders without {name}, for instance order {min(missing)}"
+        return True
+
+
+def all_shipped(server):
+    other = {row["id"]: row["status"] for row in rows(server, "/orders") if row["status"] != "Shipped"}
+    assert not other, f"{len(other)} orders are not Shipped, for instance {min(other.items())}"
+    return True
 
 
 def rows(server, path):
@@ -137,8 +146,7 @@ def check_invariants(server, accepted, seconds=60):
     """Waits until the story of every order is over, then checks that every promise was kept, each effect once."""
     log = Log(server)
     eventually(log.settled, "every order has its delivery and its message", seconds)
-    eventually(lambda: all(row["status"] == "Shipped" for row in rows(server, "/orders")), "every order is Shipped",
-               seconds)
+    eventually(lambda: all_shipped(server), "every order is Shipped", seconds)
     listed = [row["id"] for row in rows(server, "/orders")]
     assert listed == sorted(set(listed)), "orders are not listed by ascending id, once each"
     assert_ids_once("acknowledged orders", accepted)
