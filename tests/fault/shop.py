@@ -142,7 +142,7 @@ def check_log(log, orders):
             assert cause["key"] == event["key"] and cause["seq"] < event["seq"], (cause, event)
 
 
-def check_invariants(server, accepted, seconds=60):
+def check_invariants(server, accepted, seconds=25):
     """Waits until the story of every order is over, then checks that every promise was kept, each effect once."""
     log = Log(server)
     eventually(log.settled, "every order has its delivery and its message", seconds)

@@ -122,9 +122,9 @@ def failing_batches():
     customers.open()
     eventually(lambda: len(customers.accepted) >= 600, "600 orders")
     customers.leave()
-    again = server.log_lines(msg="batch runs again unit by unit")
-    assert len(again) >= 3, again
-    assert sum(customers.refused.values()) <= 2, f"more than the guilty ones failed: {dict(customers.refused)}"
+    assert server.log_lines(msg="batch runs again unit by unit"), server.tail()
+    # A point that is passed again while a batch is run unit by unit fails that one unit: at most one a fault.
+    assert sum(customers.refused.values()) <= len(faults), f"others failed with them: {dict(customers.refused)}"
     check_invariants(server, customers.accepted)
 
 

@@ -44,7 +44,7 @@ def kill_under_load():
     enough = len(customers.accepted) + 50
     eventually(lambda: len(customers.accepted) > enough, "orders are accepted after the last crash")
     customers.leave()
-    orders = check_invariants(server, customers.accepted)
+    orders = check_invariants(server, customers.accepted, seconds=60)
     note(f"{len(customers.accepted)} orders acknowledged, {len(orders)} there, {customers.broken} connections broken, "
          f"refused: {dict(customers.refused)}")
     assert len(customers.accepted) > ROUNDS, "hardly any order was placed"

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The words of specs: describe and it collect the cases, then each runs in a system of its own. core: what script/spec.c
--- offers; source, path: the spec file; filter: a part of the names of the cases to run, or nil; suffix: of their names.
+-- The words of specs: describe and it collect the cases, then each runs in a system of its own. core: what
+-- script/spec.c offers; source, path: the spec file; filter: a part of the names of the cases to run, or nil; suffix:
+-- of their names.
 local core, source, path, filter, suffix = ...
 local json = core.json
 
@@ -29,11 +30,12 @@ local function describe_error(raised)
   return { message = tostring(raised), lines = lines_of_spec() }
 end
 
-local function text_of(failure)
+local function text_of(failure, last)
   local parts = { failure.message }
   for _, line in ipairs(failure.lines) do
     if not failure.message:find(line .. ":", 1, true) then parts[#parts + 1] = "at " .. line end
   end
+  if last and last.status >= 400 then parts[#parts + 1] = "the last answer: " .. last.status .. " " .. last.text end
   return table.concat(parts, "\n")
 end
 
@@ -221,7 +223,8 @@ local function load_answer(response)
   rawset(response, "status", status)
   rawset(response, "headers", headers)
   rawset(response, "text", text)
-  if (headers["content-type"] or ""):find("json", 1, true) then rawset(response, "body", json.decode(text)) end
+  local is_json = (headers["content-type"] or ""):find("json", 1, true)
+  if is_json and text ~= "" then rawset(response, "body", json.decode(text)) end
 end
 
 local response_words = {
@@ -274,6 +277,7 @@ function words.request(options)
   local response = start("request", options)
   if not core.wait(response.handle) then error("request: there is no answer within an hour", 2) end
   load_answer(response)
+  current.last = response
   return response
 end
 
@@ -369,10 +373,10 @@ local function run_case(case)
   current = { trees = 0 }
   for _, each in ipairs(groups_of(case)) do current.tree = each.tree or current.tree end
   local ok, failure = xpcall(run_body, describe_error, case)
-  local left = close(true)
+  local left, last = close(true), current.last
   core.finish()
   current = nil
-  if not ok then return text_of(failure) end
+  if not ok then return text_of(failure, last) end
   if left > 0 then return ("%d task(s) were left at the end"):format(left) end
 end
 

@@ -377,7 +377,8 @@ describe("PATH-4g durable timers", function()
 
   it("a wrong duration or time raises", function()
     assert.matches("expected a duration", problem([[ bus.emit_in("soon", "Other", {}) ]]).body.message)
-    assert.matches("expected a time in epoch milliseconds", problem([[ bus.emit_at("soon", "Other", {}) ]]).body.message)
+    assert.matches("expected a time in epoch milliseconds",
+      problem([[ bus.emit_at("soon", "Other", {}) ]]).body.message)
     assert.matches("expected the id", problem([[ bus.cancel("x") ]]).body.message)
   end)
 end)

@@ -105,7 +105,7 @@ describe("PATH-2 loading", function()
   end)
 
   it("a system that is not there, or is no table", function()
-    refused("systems/t.lua", "return 1", "scripts/systems/t.lua:1: a system file returns a table, this one returned number")
+    refused("systems/t.lua", "return 1", "scripts/systems/t.lua:1: a system file returns a table, this one returned")
     assert.error_matches("a script tree has a file systems/NAME.lua", scripts, {})
   end)
 

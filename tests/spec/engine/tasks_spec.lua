@@ -135,7 +135,8 @@ describe("PATH-5d cancellation closes", function()
           task.sleep("1h")
           return guard
         end },
-        route "look" { service = "a", method = "GET", path = "/look", handle = function() return json.array(closed) end },
+        route "look" { service = "a", method = "GET", path = "/look",
+          handle = function() return json.array(closed) end },
       }]]
     scripts(tree)
     assert.equal(504, request { path = "/wait" }.status)

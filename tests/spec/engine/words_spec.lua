@@ -110,8 +110,9 @@ end)
 describe("PATH-5h JSON in scripts", function()
   it("goes there and back without loss", function()
     local text = '{"a":[],"b":{},"c":[1,2.5,"x"],"d":9007199254740993,"e":25000.0,"f":true,"g":"\\u00fc\\n\\""}'
-    scripts(tree [[ return response(200, json.encode(json.decode(request.body)), { ["Content-Type"] = "text/plain" }) ]])
-    local answer = request { method = "POST", path = "/go/1", body = text, headers = { ["Content-Type"] = "text/plain" } }
+    local plain = { ["Content-Type"] = "text/plain" }
+    scripts(tree [[ return json.encode(json.decode(request.body)) ]])
+    local answer = request { method = "POST", path = "/go/1", body = text, headers = plain }
     assert.equal('{"a":[],"b":{},"c":[1,2.5,"x"],"d":9007199254740993,"e":25000.0,"f":true,"g":"ü\\n\\""}', answer.text)
   end)
 
@@ -186,7 +187,8 @@ describe("PATH-5j routes", function()
     assert.equal("text/plain;charset=UTF-8", go([[ return "text" ]]).headers["content-type"])
     local nothing = go [[ local _ = 1 ]]
     assert.same({ 200, "" }, { nothing.status, nothing.text })
-    local made = go [[ return response(202, { ok = true }, { ["X-One"] = "1", ["Content-Type"] = "application/x+json" }) ]]
+    local made = go [[
+      return response(202, { ok = true }, { ["X-One"] = "1", ["Content-Type"] = "application/x+json" })]]
     assert.same({ 202, "1", "application/x+json", true },
       { made.status, made.headers["x-one"], made.headers["content-type"], made.body.ok })
   end)
