@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define DRAIN_LOOK_NS (5 * NS_PER_MS)
+#define CUT_NS (500 * NS_PER_MS) /* after a cancel, for the last answers to leave */
 
 struct worker {
     struct worker_conf conf;
@@ -21,6 +22,7 @@ struct worker {
     struct thread *thread;
     struct mail drain, cancel, stop, drained;
     struct loop_timer look; /* while draining: are all tasks done? */
+    struct loop_timer cut;  /* after a cancel: connections that do not read end here */
     bool connections_done, told;
 };
 
@@ -65,11 +67,20 @@ static void drain_here(struct mail *m)
     look_around(&w->look);
 }
 
+static void cut_connections(struct loop_timer *t)
+{
+    struct worker *w = list_entry(t, struct worker, cut);
+    w->connections_done = true; /* what is left closes with the server */
+}
+
 static void cancel_here(struct mail *m)
 {
     struct worker *w = list_entry(m, struct worker, cancel);
-    if (w->host != NULL) /* the drain may have ended while this was on its way */
-        host_cancel_all(w->host);
+    if (w->host == NULL)
+        return; /* the drain has ended while this was on its way */
+    host_cancel_all(w->host);
+    w->cut.fn = cut_connections;
+    loop_timer_start(w->loop, &w->cut, loop_now_ns(w->loop) + CUT_NS);
 }
 
 static void stop_here(struct mail *m)
@@ -160,6 +171,8 @@ void worker_stop(struct worker *w)
         thread_join(w->thread);
         w->thread = NULL;
     }
+    if (w->loop != NULL)
+        loop_timer_stop(w->loop, &w->cut);
     http_server_free(w->server);
     bus_worker_free(w->bus_worker);
     host_free(w->host);

@@ -2,14 +2,12 @@
 /* What specs need of the host: lua/spec.lua makes the words of it. A look at the world comes after
  * everything that was due has run, so that a case sees the same on an engine that answers at once
  * and on one that answers later. */
-#include "script/spec.h"
-
 #include "base/file.h"
-#include "bus/letters.h"
 #include "http/loopback.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/libs.h"
+#include "script/spec_inside.h"
 #include "script/veneers.h"
 
 #include <lauxlib.h>
@@ -25,20 +23,12 @@
 #define PATIENCE_NS (31 * NS_PER_S) /* longer than any deadline of a task */
 #define REQUEST_METATABLE "moontide.spec.request"
 
-struct spec {
-    const struct spec_conf *conf;
-    const char *folder;             /* of the case; NULL between cases */
-    const struct spec_world *world; /* NULL: closed */
-    struct arena *scratch;
-    bool called, gone; /* what a discarded letter's callback said */
-};
-
-static struct spec *spec_of(lua_State *L)
+struct spec *spec_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static const struct spec_world *check_world(lua_State *L)
+const struct spec_world *spec_check_world(lua_State *L)
 {
     const struct spec_world *w = spec_of(L)->world;
     if (w == NULL)
@@ -46,23 +36,16 @@ static const struct spec_world *check_world(lua_State *L)
     return w;
 }
 
-/* Memory of this word, gone with the next one: nothing is lost when Lua raises between. */
-static struct arena *fresh_scratch(struct spec *s)
+struct arena *spec_fresh_scratch(struct spec *s)
 {
     if (s->scratch != NULL)
         arena_free(s->scratch);
     return s->scratch = arena_new(0);
 }
 
-static void set_text(lua_State *L, const char *name, struct str s)
+void spec_set_text(lua_State *L, const char *name, struct str s)
 {
     lua_pushlstring(L, s.p, s.n);
-    lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, int64_t n)
-{
-    lua_pushinteger(L, n);
     lua_setfield(L, -2, name);
 }
 
@@ -77,7 +60,7 @@ static bool run_turns(struct loop *l)
     return true;
 }
 
-static void settle(lua_State *L, const struct spec_world *w)
+void spec_settle(lua_State *L, const struct spec_world *w)
 {
     if (!run_turns(w->loop))
         luaL_error(L, "the system does not come to rest at this moment");
@@ -108,14 +91,14 @@ static bool advance_to(const struct spec_world *w, int64_t limit_ns)
 
 static int core_settle(lua_State *L)
 {
-    settle(L, check_world(L));
+    spec_settle(L, spec_check_world(L));
     return 0;
 }
 
 /* advance(duration): from timer to timer, so that they fire in their order. */
 static int core_advance(lua_State *L)
 {
-    const struct spec_world *w = check_world(L);
+    const struct spec_world *w = spec_check_world(L);
     int64_t ms = lib_check_duration(L, 1, "clock.advance");
     if (!advance_to(w, clock_mono_ns(w->clock) + ms * NS_PER_MS))
         luaL_error(L, "the system does not come to rest at this moment");
@@ -125,7 +108,7 @@ static int core_advance(lua_State *L)
 /* now(): epoch milliseconds. */
 static int core_now(lua_State *L)
 {
-    lua_pushinteger(L, clock_wall_ms(check_world(L)->clock));
+    lua_pushinteger(L, clock_wall_ms(spec_check_world(L)->clock));
     return 1;
 }
 
@@ -267,13 +250,13 @@ static void read_headers(lua_State *L, int index, struct arena *a, struct http_l
 static int core_start(lua_State *L)
 {
     static const struct http_limits limits = HTTP_LIMITS_DEFAULT;
-    const struct spec_world *w = check_world(L);
+    const struct spec_world *w = spec_check_world(L);
     struct http_loopback_request r = {0};
     struct err err;
     r.method.p = luaL_checklstring(L, 1, &r.method.n);
     r.target.p = luaL_checklstring(L, 2, &r.target.n);
     r.body.p = luaL_checklstring(L, 4, &r.body.n);
-    read_headers(L, 3, fresh_scratch(spec_of(L)), &r);
+    read_headers(L, 3, spec_fresh_scratch(spec_of(L)), &r);
     struct http_loopback **lb = lua_newuserdatauv(L, sizeof(struct http_loopback *), 0);
     *lb = NULL;
     luaL_setmetatable(L, REQUEST_METATABLE);
@@ -287,7 +270,7 @@ static int core_start(lua_State *L)
  * not enough. */
 static int core_wait(lua_State *L)
 {
-    const struct spec_world *w = check_world(L);
+    const struct spec_world *w = spec_check_world(L);
     struct http_loopback *lb = *check_request(L, 1);
     int64_t limit_ns = clock_mono_ns(w->clock) + WAIT_NS;
     for (int n = 0; !http_loopback_done(lb) && n < TURNS_MAX; n++)
@@ -321,7 +304,7 @@ static void push_headers(lua_State *L, const struct http_loopback_answer *a)
         lua_rawset(L, -3);
     }
     if (a->content_type.n > 0)
-        set_text(L, "content-type", a->content_type);
+        spec_set_text(L, "content-type", a->content_type);
 }
 
 /* answer(request): status, headers, text; nothing before it is answered. */
@@ -338,220 +321,30 @@ static int core_answer(lua_State *L)
     return 3;
 }
 
-/* ---- looking ---- */
-
-static void push_event(lua_State *L, const struct store_logged *e)
-{
-    lua_createtable(L, 0, 10);
-    set_integer(L, "seq", e->event.seq);
-    set_text(L, "type", e->type_name);
-    set_text(L, "service", e->service);
-    set_text(L, "key", e->event.key);
-    set_text(L, "text", e->event.payload);
-    set_text(L, "correlation_id", e->event.correlation_id);
-    set_integer(L, "time", e->event.time_ms);
-    set_integer(L, "cause", e->event.cause_seq);
-    set_integer(L, "generation", e->event.generation);
-}
-
-/* events(type or nil): all of the log, oldest first. */
-static int core_events(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    struct store_log_query q = {.from = 1, .limit = 1000000};
-    struct store_logged *events;
-    struct err err;
-    size_t count;
-    int64_t next;
-    settle(L, w);
-    if (!lua_isnoneornil(L, 1))
-        q.type.p = luaL_checklstring(L, 1, &q.type.n);
-    if (store_log_read(w->session, fresh_scratch(spec_of(L)), &w->program->schema, &q, &events,
-                       &count, &next, &err) < 0)
-        return luaL_error(L, "%s", err.message);
-    lua_createtable(L, (int)count, 0);
-    for (size_t i = 0; i < count; i++) {
-        push_event(L, &events[i]);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    return 1;
-}
-
-static void push_row(lua_State *L, const struct store_table *t, const struct store_row *row)
-{
-    lua_createtable(L, 0, t->field_count + 1);
-    set_integer(L, arena_str(spec_of(L)->scratch, t->id_name).p, row->id);
-    for (int i = 0; i < t->field_count; i++) {
-        lua_pushlstring(L, t->fields[i].name.p, t->fields[i].name.n);
-        convert_push(L, &t->fields[i], &row->values[i]);
-        lua_rawset(L, -3);
-    }
-}
-
-static void read_done(struct store_read *r)
-{
-    *(bool *)r->owner = true;
-}
-
-/* rows(service, table): what is committed, ids ascending. */
-static int core_rows(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    bool done = false;
-    struct store_read r = {.kind = STORE_READ_FIND,
-                           .order_column = STORE_COLUMN_ID,
-                           .done = read_done,
-                           .owner = &done};
-    r.table = store_schema_table(&w->program->schema, str_from(luaL_checkstring(L, 1)),
-                                 str_from(luaL_checkstring(L, 2)));
-    if (r.table == NULL)
-        return luaL_error(L, "rows: service \"%s\" has no resource \"%s\"", lua_tostring(L, 1),
-                          lua_tostring(L, 2));
-    settle(L, w);
-    r.arena = fresh_scratch(spec_of(L));
-    store_read_start(w->session, &r);
-    while (!done)
-        loop_turn(w->loop);
-    if (r.failed)
-        return luaL_error(L, "%s", r.err.message);
-    lua_createtable(L, (int)r.row_count, 0);
-    for (size_t i = 0; i < r.row_count; i++) {
-        push_row(L, r.table, r.rows[i]);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    return 1;
-}
-
-static void push_letter(lua_State *L, const struct store_letter *l)
-{
-    lua_createtable(L, 0, 12);
-    set_integer(L, "id", l->id);
-    set_text(L, "service", l->policy_service);
-    set_text(L, "policy", l->policy_name);
-    set_integer(L, "seq", l->seq);
-    set_text(L, "key", l->key);
-    set_text(L, "type", l->type);
-    set_integer(L, "tries", l->tries);
-    set_text(L, "code", l->error_code);
-    set_text(L, "error", l->error);
-    set_text(L, "origin", l->origin);
-    set_integer(L, "time", l->time_ms);
-}
-
-/* letters(): oldest first. */
-static int core_letters(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    struct store_letter *letters;
-    struct err err;
-    size_t count;
-    settle(L, w);
-    if (store_log_letters(w->session, fresh_scratch(spec_of(L)), (struct str){NULL, 0}, 0, 10000,
-                          &letters, &count, &err) < 0)
-        return luaL_error(L, "%s", err.message);
-    lua_createtable(L, (int)count, 0);
-    for (size_t i = 0; i < count; i++) {
-        push_letter(L, &letters[i]);
-        lua_rawseti(L, -2, (lua_Integer)(count - i));
-    }
-    return 1;
-}
-
-/* retry_letter(id): true if it is queued. */
-static int core_retry_letter(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    struct err err;
-    enum bus_letter_result result =
-        bus_letter_retry(w->bus, w->session, luaL_checkinteger(L, 1), &err);
-    if (result == BUS_LETTER_FAILED)
-        return luaL_error(L, "%s", err.message);
-    lua_pushboolean(L, result == BUS_LETTER_QUEUED);
-    return 1;
-}
-
-static void discarded(void *ctx, bool gone)
-{
-    struct spec *s = ctx;
-    s->called = true;
-    s->gone = gone;
-}
-
-/* discard_letter(id): true if it is gone now and was there. */
-static int core_discard_letter(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    struct spec *s = spec_of(L);
-    s->called = s->gone = false;
-    bus_letter_discard(w->bus, w->session, luaL_checkinteger(L, 1), discarded, s);
-    settle(L, w);
-    if (!s->called)
-        return luaL_error(L, "the letter was not decided");
-    lua_pushboolean(L, s->gone);
-    return 1;
-}
-
-/* breaker(name): { state =, success =, ... } of its window. */
-static int core_breaker(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    struct registry_entry *e = registry_find(w->breakers, str_from(luaL_checkstring(L, 1)));
-    enum breaker_state state;
-    struct breaker_counts c;
-    settle(L, w);
-    if (e == NULL)
-        return luaL_error(L, "there is no breaker \"%s\"", lua_tostring(L, 1));
-    registry_read(e, clock_mono_ns(w->clock), &state, &c);
-    lua_createtable(L, 0, 8);
-    set_text(L, "state", str_from(breaker_state_name(state)));
-    set_integer(L, "success", c.success);
-    set_integer(L, "failure", c.failure);
-    set_integer(L, "timeout", c.timeout);
-    set_integer(L, "ignored", c.ignored);
-    set_integer(L, "refused_open", c.refused_open);
-    set_integer(L, "refused_limit", c.refused_limit);
-    set_integer(L, "in_flight", c.in_flight);
-    return 1;
-}
-
-/* faults(json or nil): the whole table of injected faults. */
-static int core_faults(lua_State *L)
-{
-    const struct spec_world *w = check_world(L);
-    struct arena *a = fresh_scratch(spec_of(L));
-    struct err err;
-    struct json j;
-    struct str text = STR("{}");
-    if (!lua_isnoneornil(L, 1))
-        text.p = luaL_checklstring(L, 1, &text.n);
-    size_t n = (size_t)w->program->service_count;
-    struct str *names = arena_zalloc(a, (n + 1) * sizeof(*names));
-    for (size_t i = 0; i < n; i++)
-        names[i] = w->program->services[i].name;
-    if (json_parse(a, text, 64, &j, &err) != 0 || faults_set(w->faults, &j, names, n, &err) != 0)
-        return luaL_error(L, "faults: %s", err.message);
-    return 0;
-}
-
 /* ---- the state of a file ---- */
 
 static void add_words(lua_State *L, struct spec *s)
 {
     static const luaL_Reg words[] = {
-        {"settle", core_settle},   {"advance", core_advance},
-        {"now", core_now},         {"begin", core_begin},
-        {"write", core_write},     {"open", core_open},
-        {"close", core_close},     {"finish", core_finish},
-        {"report", core_report},   {"start", core_start},
-        {"wait", core_wait},       {"answer", core_answer},
-        {"events", core_events},   {"rows", core_rows},
-        {"letters", core_letters}, {"retry_letter", core_retry_letter},
-        {"breaker", core_breaker}, {"discard_letter", core_discard_letter},
-        {"faults", core_faults},   {NULL, NULL},
+        {"settle", core_settle},
+        {"advance", core_advance},
+        {"now", core_now},
+        {"begin", core_begin},
+        {"write", core_write},
+        {"open", core_open},
+        {"close", core_close},
+        {"finish", core_finish},
+        {"report", core_report},
+        {"start", core_start},
+        {"wait", core_wait},
+        {"answer", core_answer},
+        {NULL, NULL},
     };
     lua_newtable(L);
     lua_pushlightuserdata(L, s);
     luaL_setfuncs(L, words, 1);
+    lua_pushlightuserdata(L, s);
+    luaL_setfuncs(L, spec_look_words, 1);
     lib_json_open(L);
     lua_setfield(L, -2, "json");
     luaL_newmetatable(L, REQUEST_METATABLE);

@@ -141,6 +141,22 @@ def twice():
     assert check_invariants(server, customers.accepted) == orders
 
 
+@case("PATH-7c every policy run twice for an event: the mark in the store lets only one effect through", seconds=120)
+def run_twice():
+    scripts = scripts_copy({"policies/bookmarket/witness.lua": WITNESS})
+    server = Server("bookmarket", scripts=scripts, env={"MOONTIDE_FAULT": "bus.twice=fail@*,bus.again=fail@*"})
+    customers = Customers(server)
+    customers.open()
+    eventually(lambda: len(customers.accepted) >= 200, "200 orders")
+    customers.leave()
+    orders = check_invariants(server, customers.accepted)
+    runs = len(server.log_lines(msg="delivered"))
+    note(f"{len(orders)} orders; {runs} runs of a policy on their {len(orders)} Paid")
+    assert runs > len(orders), "no policy ran twice: the fault did not reach it"
+    server.restart(env={})
+    assert check_invariants(server, customers.accepted) == orders
+
+
 @case("PATH-7c every event delivered twice, and a crash: each effect once", seconds=120)
 def twice_and_crash():
     server = Server("bookmarket", env={"MOONTIDE_FAULT": "bus.twice=fail@*"})

@@ -195,7 +195,8 @@ class Server:
         """Ends it for good, however it stands; the end of a case does it by itself. Fails if a sanitizer reported."""
         if self._stderr.closed:
             return
-        if self.running():
+        killed = self.running()
+        if killed:
             self.process.kill()
         if self.process is not None:
             self.process.wait(30)

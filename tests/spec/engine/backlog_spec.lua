@@ -14,7 +14,8 @@ return {
     end
   end },
 }]],
-    ["policies/t/p.lua"] = policy and ([[return policy "p" { service = "b", on = "Came", %s handle = function(event, meta)
+    ["policies/t/p.lua"] = policy and ([[return policy "p" { service = "b", on = "Came", %s
+      handle = function(event, meta)
       local used = { meta }
       %s
       store.create("seen", { group = event.group, n = event.n })
