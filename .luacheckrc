@@ -22,7 +22,12 @@ stds.moontide = {
 }
 
 stds.spec = {
-  read_globals = { "describe", "it", "before_each", "after_each", "expect", "request", "given", "app" },
+  read_globals = {
+    "describe", "it", "before_each", "scripts", "request", "start", "settle", "events", "rows", "row", "letters",
+    "faults", "restart", "retry_letter", "discard_letter",
+    assert = { fields = { "equal", "same", "truthy", "falsy", "error_matches" } },
+    clock = { fields = { "advance", "now" } },
+  },
 }
 
 std = "moontide"

@@ -31,7 +31,7 @@ GROUPS = ["lint", "unit", "tsan", "spec", "fuzz", "e2e", "fault"]
 QUICK = {"lint", "unit", "spec"}
 TSAN = re.compile(r"^(loop_|breaker_|bus_|store_test_sqlite_)")
 UNIT_CASE = re.compile(r"cmocka_unit_test\w*\(\s*(\w+)")
-SENTENCE = re.compile(r"(?<![A-Za-z0-9])([A-Z]{2,}[-_]\d+[a-z]?)(?![A-Za-z0-9])")
+SENTENCE = re.compile(r"(?<![A-Za-z0-9])([A-Z]{2,}[-_]\d+[a-z]?\d?)(?![A-Za-z0-9])")
 TAP_LINE = re.compile(r"^(not )?ok\b\s*(\d*)\s*-?\s*(.*)$")
 
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include "bus/letters.h"
 #include "breaker/registry.h"
+#include "bus/letters.h"
 #include "http/server.h"
 #include "script/faults.h"
 
-/* The admin side: bearer token, event log, letters, faults, breakers, health. Runs on the main loop. */
+/* The admin side: bearer token, event log, letters, faults, breakers, health. Runs on the main
+ * loop. */
 struct admin;
 
 struct admin_conf {
@@ -23,16 +24,18 @@ struct admin_conf {
     size_t service_count;
     const struct bus_policy *policies;
     int policy_count;
-    void (*metrics)(void *ctx, struct buf *out); /* appends the host's own Prometheus lines; may be NULL */
-    bool (*ready)(void *ctx);                    /* NULL: always */
+    void (*metrics)(void *ctx,
+                    struct buf *out); /* appends the host's own Prometheus lines; may be NULL */
+    bool (*ready)(void *ctx);         /* NULL: always */
     void *ctx;
 };
 
 /* Borrows all that conf points to. Returns owned. */
 struct admin *admin_new(const struct admin_conf *conf, struct err *err);
-/* Ends all streams and connections. A letter that is being discarded may still be reported afterwards: it is answered to
- * nobody. The bus must still be there. */
+/* Ends all streams and connections. A letter that is being discarded may still be reported
+ * afterwards: it is answered to nobody. The bus must still be there. */
 void admin_free(struct admin *a);
-/* The token: MOONTIDE_ADMIN_TOKEN, else the file (flag), else DATA/admin.token, made (0600) at first start. At least 16
- * bytes, printable, without spaces; ERR_CONFIG says which source was wrong. Never logged. */
+/* The token: MOONTIDE_ADMIN_TOKEN, else the file (flag), else DATA/admin.token, made (0600) at
+ * first start. At least 16 bytes, printable, without spaces; ERR_CONFIG says which source was
+ * wrong. Never logged. */
 int admin_token(struct str token_file, struct str data, struct buf *ret, struct err *err);

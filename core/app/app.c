@@ -116,6 +116,7 @@ static int open_workers(struct app *a, struct err *err)
     struct http_limits limits = HTTP_LIMITS_DEFAULT;
     limits.connections = limits.connections / a->worker_count + 1;
     a->workers = xcalloc((size_t)a->worker_count, sizeof(*a->workers));
+    a->share = http_share_new(a->worker_count);
     for (int i = 0; i < a->worker_count; i++) {
         struct worker_conf conf = {
             .number = i,
@@ -127,6 +128,7 @@ static int open_workers(struct app *a, struct err *err)
             .lanes = a->lanes,
             .program = a->program,
             .listen_fd = a->listen_fd,
+            .share = a->share,
             .limits = limits,
             .main_mailbox = a->mailbox,
             .on_drained = worker_drained,
@@ -243,6 +245,7 @@ void app_close(struct app *a)
     while (a->loop != NULL && loop_turn(a->loop))
         continue;
     free_workers(a);
+    http_share_free(a->share);
     bus_free(a->bus);
     lane_table_free(a->lanes);
     faults_free(a->faults);

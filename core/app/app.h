@@ -23,6 +23,7 @@ struct app {
     struct bus *bus;
     struct buf token, listen_address, admin_address;
     int listen_fd, admin_fd;
+    struct http_share *share;
     struct worker **workers;
     int worker_count;
     struct admin *admin;

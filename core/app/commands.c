@@ -34,7 +34,11 @@ static const struct command {
      "  --set KEY=VALUE          one setting, as in breakers.payment.timeout_ms=610\n"
      "  --admin-token-file FILE  file with the admin token\n"
      "  --log-level LEVEL        debug, info, warn or error\n"},
-    {"test", app_test, "[PATH]", "run the specs of the scripts", ""},
+    {"test", app_test, "[PATH...] [FLAGS]", "run the specs of the scripts",
+     "PATH is a spec file or a folder of them (./tests/spec).\n"
+     "  --scripts DIR            folder of scripts (./scripts)\n"
+     "  --filter TEXT            only cases whose name has it\n"
+     "  --log-level LEVEL        debug, info, warn or error\n"},
     {"status", commands_state_status, "[FLAGS]", "is it ready, and what runs", COMMON OUTPUT},
     {"events", commands_log_events, "[FLAGS]", "list the event log, or follow it",
      "  --from N                 first event (1)\n"

@@ -18,29 +18,33 @@ struct config {
     int workers;
     enum log_level log_level;
     int64_t max_outstanding; /* bus.max_outstanding */
-    /* Overrides of what the system file says, outermost last: from --config, environment and --set, as dotted paths in
-     * lower case. The loader lays them over the system's table: "breakers.payment.timeout_ms" = "610". Their first name
-     * is one of breakers, services, json, config. */
+    /* Overrides of what the system file says, outermost last: from --config, environment and --set,
+     * as dotted paths in lower case. The loader lays them over the system's table:
+     * "breakers.payment.timeout_ms" = "610". Their first name is one of breakers, services, json,
+     * config. */
     struct config_override {
         struct str path, value;
         struct str origin; /* "--set", "MOONTIDE__BREAKERS__PAYMENT__TIMEOUT_MS", "settings.lua" */
         bool used;         /* by config_overlay, or by who reads one directly */
-    } *overrides;
+    } * overrides;
     size_t override_count, override_cap;
 };
 
-/* Fills in the built-in values, then --config, environment and flags. argv holds what follows the command
- * ("bookmarket", "--listen", ...). ERR_INVALID: the command line is wrong (usage, exit 2); ERR_CONFIG: a setting is,
- * in the file, the environment or --set (exit 78). Both name what was wrong and the nearest right one. config_deinit is
- * due in any case. */
+/* Fills in the built-in values, then --config, environment and flags. argv holds what follows the
+ * command
+ * ("bookmarket", "--listen", ...). ERR_INVALID: the command line is wrong (usage, exit 2);
+ * ERR_CONFIG: a setting is, in the file, the environment or --set (exit 78). Both name what was
+ * wrong and the nearest right one. config_deinit is due in any case. */
 int config_parse(struct config *c, int argc, char **argv, struct err *err);
 void config_deinit(struct config *c);
-/* Lays one kind of numbers of the system file (JSON of its table) over: for each override below prefix ("breakers.")
- * sets the member. Values must be numbers, booleans or text as the member they replace is; an unknown member is
- * ERR_CONFIG with the nearest one named. Names match without case; a name may hold dots. Marks the override used. */
+/* Lays one kind of numbers of the system file (JSON of its table) over: for each override below
+ * prefix ("breakers.") sets the member. Values must be numbers, booleans or text as the member they
+ * replace is; an unknown member is ERR_CONFIG with the nearest one named. Names match without case;
+ * a name may hold dots. Marks the override used. */
 int config_overlay(struct config *c, struct arena *a, struct str prefix, struct json *table,
                    struct err *err);
 /* ERR_CONFIG naming the first override that nothing used, with the nearest known of `known`. */
-int config_check_used(const struct config *c, const struct str *known, size_t count, struct err *err);
+int config_check_used(const struct config *c, const struct str *known, size_t count,
+                      struct err *err);
 /* True for 1..64 of [a-z0-9_-] that begin with none of '-' and '_': what a system may be called. */
 bool config_name_is_valid(struct str name);

@@ -125,6 +125,10 @@ static int open_parts(struct worker *w, lua_State *L, struct err *err)
         return -1;
     w->bus_worker = bus_worker_new(c->bus, c->number, w->loop, w->mailbox, delivery_run, w->host);
     w->host->bus_worker = w->bus_worker;
+    w->server = http_server_new(w->loop, c->listen_fd, &c->limits, serve, w, err);
+    if (w->server == NULL)
+        return -1;
+    http_share_join(c->share, c->number, w->server, w->mailbox);
     return 0;
 }
 
@@ -155,9 +159,6 @@ static void worker_main(void *arg)
 int worker_start(struct worker *w, struct err *err)
 {
     char name[16];
-    w->server = http_server_new(w->loop, w->conf.listen_fd, &w->conf.limits, serve, w, err);
-    if (w->server == NULL)
-        return -1;
     snprintf(name, sizeof(name), "worker-%d", w->conf.number);
     w->thread = thread_start(name, worker_main, w, err);
     return w->thread != NULL ? 0 : -1;

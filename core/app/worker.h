@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include "http/server.h"
+#include "http/share.h"
 #include "loop/thread.h"
 #include "script/host.h"
 #include "script/load.h"
@@ -19,6 +19,7 @@ struct worker_conf {
     struct lanes *lanes;
     const struct program *program;
     int listen_fd;
+    struct http_share *share;
     struct http_limits limits;
     struct mailbox *main_mailbox;
     void (*on_drained)(void *ctx); /* on the main loop's thread, once, after worker_drain */
@@ -28,7 +29,7 @@ struct worker_conf {
 /* Builds everything; the state L becomes the worker's (also on failure). Borrows the rest. Nothing
  * runs yet. Returns owned. */
 struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct err *err);
-/* Starts the thread: connections are accepted from now on. */
+/* Starts the thread, when all workers are made: connections are accepted from now on. */
 int worker_start(struct worker *w, struct err *err);
 /* The worker's Lua, for its counts and its histogram: what any thread may read. */
 struct host *worker_host(struct worker *w);

@@ -109,7 +109,8 @@ void vec_reserve(void *items_ptr, size_t *cap, size_t need, size_t size)
 
 /* Pages that a thread has freed, for its next arenas. Arenas are made and freed several times a
  * request, often on different threads, and malloc puts chunks of this size through its slow paths
- * (20 % of a worker's time before). The one mutable static of this file: per thread, never shared. */
+ * (20 % of a worker's time before). The one mutable static of this file: per thread, never shared.
+ */
 struct page_pool {
     int count;
     void *pages[PAGE_POOL + 1];

@@ -21,7 +21,8 @@ void vec_reserve(void *items_ptr, size_t *cap, size_t need, size_t size);
  * thread. */
 struct arena;
 
-/* Returns owned; the first block holds size_hint bytes. 0: a page, the common case and the cheapest. */
+/* Returns owned; the first block holds size_hint bytes. 0: a page, the common case and the
+ * cheapest. */
 struct arena *arena_new(size_t size_hint);
 void arena_free(struct arena *a);
 /* Aligned to 16, uninitialised / zeroed. Valid until arena_free. */

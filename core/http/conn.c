@@ -383,12 +383,14 @@ void http_conn_accept(struct http_server *s, int fd)
     int on = 1;
     if (beyond && s->refused_count >= REFUSED_MAX) {
         close(fd);
+        http_share_count(s->slot, -1);
         return;
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     struct http_conn *c = conn_new(s, fd);
     if (!c) {
         close(fd);
+        http_share_count(s->slot, -1);
         return;
     }
     if (!beyond)

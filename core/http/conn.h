@@ -3,8 +3,10 @@
 
 #include "base/list.h"
 #include "http/parse.h"
-#include "http/server.h"
+#include "http/share.h"
 #include "loop/timer.h"
+
+#include <stdatomic.h>
 
 /* Inside of the floor: what connections, exchanges and the server know of each other. */
 struct bufferevent;
@@ -56,8 +58,17 @@ struct http_exchange {
     bool stalled;  /* a write returned false, on_drain is due */
 };
 
+/* A server as the other workers see it (share.c). */
+struct http_share_slot {
+    struct http_share *share;
+    struct http_server *server; /* NULL once it is freed; its own thread's */
+    struct mailbox *mailbox;
+    atomic_int connections; /* with those on their way */
+};
+
 struct http_server {
-    struct loop *loop; /* borrowed */
+    struct loop *loop;            /* borrowed */
+    struct http_share_slot *slot; /* NULL: it shares with nobody */
     struct http_limits limits;
     http_handler_fn *handler;
     void *ctx;
@@ -97,6 +108,10 @@ bool http_conn_should_close(const struct http_conn *c, bool keep_alive);
 /* The exchange is over. */
 void http_conn_answered(struct http_conn *c, bool keep_alive);
 
+/* Of share.c: true if another server takes the connection; else it counts as this one's. */
+bool http_share_hand_over(struct http_server *s, int fd);
+/* A connection more or less; slot may be NULL. */
+void http_share_count(struct http_share_slot *slot, int change);
 /* Of server.c: a connection is gone. */
 void http_server_forget(struct http_server *s, const struct http_conn *c);
 /* Of answer.c: answers for the server itself, with Connection: close. Does not flush. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Where connections come from and where they go at a drain. Workers share one listening socket;
- * each takes one connection per wake-up, so that they divide a burst among themselves. */
+ * each takes one connection per wake-up and gives it to the one that has fewest (share.c). */
 #include "http/server.h"
 
 #include "base/log.h"
@@ -92,7 +92,8 @@ static void on_acceptable(evutil_socket_t listen_fd, short what, void *ctx)
     (void)what;
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        http_conn_accept(s, fd);
+        if (!http_share_hand_over(s, fd))
+            http_conn_accept(s, fd);
         return;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -122,6 +123,7 @@ static void on_drained(struct loop_defer *d)
 void http_server_forget(struct http_server *s, const struct http_conn *c)
 {
     s->conn_count--;
+    http_share_count(s->slot, -1);
     s->refused_count -= c->refused;
     /* Deferred, so that done may free the server. */
     if (s->draining && s->conn_count == 0)
@@ -183,6 +185,8 @@ void http_server_free(struct http_server *s)
     while (!list_empty(&s->conns))
         http_conn_free(list_entry(s->conns.next, struct http_conn, node));
     loop_defer_cancel(s->loop, &s->drained);
+    if (s->slot)
+        s->slot->server = NULL;
     buf_deinit(&s->out);
     buf_deinit(&s->date);
     free(s);

@@ -76,8 +76,8 @@ static int read_system(struct reader *r, const char *system, struct err *err)
         return 0;
     if (err->code != ERR_NOT_FOUND)
         return -1;
-    return err_set(err, ERR_CONFIG, "there is no system \"%s\": %s/systems/%s.lua is missing", system,
-                   r->scripts, system);
+    return err_set(err, ERR_CONFIG, "there is no system \"%s\": %s/systems/%s.lua is missing",
+                   system, r->scripts, system);
 }
 
 int tree_read(const char *scripts, const char *system, struct tree **ret, struct err *err)
@@ -105,7 +105,8 @@ void tree_free(struct tree *t)
     arena_free(t->arena);
 }
 
-static int write_file(const struct tree_file *f, const char *folder, struct arena *a, struct err *err)
+static int write_file(const struct tree_file *f, const char *folder, struct arena *a,
+                      struct err *err)
 {
     struct str path = join(a, folder, f->path.p);
     struct str dir = path;

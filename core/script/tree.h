@@ -22,8 +22,8 @@ struct tree {
     size_t count;
 };
 
-/* Reads systems/<system>.lua, lib/, routes/<system>/ and policies/<system>/ below scripts. ERR_CONFIG
- * if there is no such system. Returns owned. */
+/* Reads systems/<system>.lua, lib/, routes/<system>/ and policies/<system>/ below scripts.
+ * ERR_CONFIG if there is no such system. Returns owned. */
 int tree_read(const char *scripts, const char *system, struct tree **ret, struct err *err);
 void tree_free(struct tree *t);
 /* Writes all files below folder, in the layout that tree_read reads. */

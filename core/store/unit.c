@@ -6,7 +6,6 @@
 
 #include <assert.h>
 
-
 struct store_unit *store_unit_new(void)
 {
     struct arena *a = arena_new(0);

@@ -43,7 +43,7 @@ describe("SPEC-1 expectations", function()
   end)
 
   it("names that do not exist raise", function()
-    assert.error_matches("print_it is not available to specs", function() return print_it end)
+    assert.error_matches("print_it is not available to specs", function() return print_it end) -- luacheck: ignore
     assert.error_matches("request: unknown option", request, { url = "/items" })
     assert.error_matches('service "b" has no resource "items"', rows, "b", "items")
     assert.error_matches('there is no breaker "x"', breaker, "x")
