@@ -18,6 +18,7 @@
 #define WORDS 16
 
 struct fixture {
+    char output[16];
     char folder[64], file[96];
     struct config config;
     struct err err;
@@ -27,7 +28,10 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
+    const char *output = getenv("CMOCKA_MESSAGE_OUTPUT");
+    snprintf(f->output, sizeof(f->output), "%s", output ? output : "STDOUT");
     clearenv();
+    setenv("CMOCKA_MESSAGE_OUTPUT", f->output, 1); /* but how results are told */
     strcpy(f->folder, "/tmp/moontide-config-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->file, sizeof(f->file), "%s/settings.lua", f->folder);
