@@ -22,27 +22,26 @@ static const char *c_text(struct app *a, struct str s)
 
 /* ---- scripts ---- */
 
-static int check_settings(struct app *a, struct err *err)
+int app_check_settings(const struct config *config, const struct program *p, struct err *err)
 {
     struct str known[128];
     size_t n = 0;
-    for (int i = 0; i < a->program->breaker_count && n < 122; i++) {
+    for (int i = 0; i < p->breaker_count && n < 122; i++) {
         static const char *const members[] = {"timeout_ms",    "limit",    "volume",
                                               "error_percent", "sleep_ms", "window_ms"};
         for (size_t k = 0; k < 6 && n < 128; k++) {
             struct buf path = BUF_INIT;
-            buf_addf(&path, "breakers.%.*s.%s", STR_ARG(a->program->breakers[i].name), members[k]);
-            known[n++] = arena_str(a->config->arena, buf_str(&path));
+            buf_addf(&path, "breakers.%.*s.%s", STR_ARG(p->breakers[i].name), members[k]);
+            known[n++] = arena_str(config->arena, buf_str(&path));
             buf_deinit(&path);
         }
     }
-    return config_check_used(a->config, known, n, err);
+    return config_check_used(config, known, n, err);
 }
 
-static int load_scripts(struct app *a, struct err *err)
+static int load_tree(struct app *a, const struct tree *tree, struct err *err)
 {
-    struct load_conf conf = {c_text(a, a->config->scripts), c_text(a, a->config->system), overlay,
-                             a};
+    struct load_conf conf = {tree, overlay, a};
     a->worker_count = a->config->workers;
     a->states = xcalloc((size_t)a->worker_count, sizeof(*a->states));
     for (int i = 0; i < a->worker_count; i++)
@@ -51,7 +50,17 @@ static int load_scripts(struct app *a, struct err *err)
     a->program = load_program(a->states[0], &conf, err);
     if (a->program == NULL)
         return -1;
-    return check_settings(a, err);
+    return app_check_settings(a->config, a->program, err);
+}
+
+static int load_scripts(struct app *a, struct err *err)
+{
+    struct tree *tree = NULL;
+    if (tree_read(c_text(a, a->config->scripts), c_text(a, a->config->system), &tree, err) != 0)
+        return -1;
+    int failed = load_tree(a, tree, err);
+    tree_free(tree);
+    return failed;
 }
 
 /* ---- floors ---- */
@@ -253,7 +262,7 @@ void app_close(struct app *a)
     signals_free(a->signals);
     mailbox_free(a->mailbox);
     loop_free(a->loop);
-    program_free(a->program);
+    program_unref(a->program);
     close_fd(a->listen_fd);
     close_fd(a->admin_fd);
     free(a->service_names);

@@ -38,5 +38,7 @@ struct app {
  */
 int app_open(struct app *a, const struct config *config, struct err *err);
 void app_close(struct app *a);
+/* ERR_CONFIG for a setting from outside that names nothing of the program. */
+int app_check_settings(const struct config *config, const struct program *p, struct err *err);
 /* The workers' lines of GET /metrics; ctx is the app (app_metrics.c). */
 void app_write_metrics(void *ctx, struct buf *out);

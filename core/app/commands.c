@@ -15,6 +15,7 @@
 #define OUTPUT "  -o json                  JSON instead of text\n"
 
 static int run_run(int argc, char **argv);
+static int run_check(int argc, char **argv);
 static int run_version(int argc, char **argv);
 static int run_help(int argc, char **argv);
 
@@ -34,6 +35,8 @@ static const struct command {
      "  --set KEY=VALUE          one setting, as in breakers.payment.timeout_ms=610\n"
      "  --admin-token-file FILE  file with the admin token\n"
      "  --log-level LEVEL        debug, info, warn or error\n"},
+    {"check", run_check, "[SYSTEM] [FLAGS]", "load and verify the scripts, touch nothing",
+     "Exit code 3 if something is wrong with them. Flags as for run.\n"},
     {"test", app_test, "[PATH...] [FLAGS]", "run the specs of the scripts",
      "PATH is a spec file or a folder of them (./tests/spec).\n"
      "  --scripts DIR            folder of scripts (./scripts)\n"
@@ -113,6 +116,16 @@ static int run_run(int argc, char **argv)
     struct config config;
     struct err err;
     int code = config_parse(&config, argc, argv, &err) ? commands_fail_err(&err) : app_run(&config);
+    config_deinit(&config);
+    return code;
+}
+
+static int run_check(int argc, char **argv)
+{
+    struct config config;
+    struct err err;
+    int code =
+        config_parse(&config, argc, argv, &err) ? commands_fail_err(&err) : app_check(&config);
     config_deinit(&config);
     return code;
 }

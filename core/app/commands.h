@@ -16,6 +16,8 @@ enum exit_code {
 
 /* `moontide run` (app.c): runs until a signal ends it; returns the exit code. */
 int app_run(const struct config *config);
+/* `moontide check` (app_check.c): loads and verifies, touches nothing. */
+int app_check(const struct config *config);
 /* `moontide test [PATH]` (app_test.c). */
 int app_test(int argc, char **argv);
 /* Dispatches argv[1]: run, test, events, letters, version, help, ... Returns the exit code. */

@@ -167,10 +167,15 @@ const struct spec_world *spec_world_open(void *ctx, const char *scripts, const c
                                          struct err *err)
 {
     struct spec_case *c = ctx;
-    struct load_conf conf = {.scripts = scripts != NULL ? scripts : c->scripts,
-                             .system = system != NULL ? system : c->system};
+    struct tree *tree = NULL;
     c->world.clock = &c->clock;
-    if (open_all(c, &conf, err) == 0)
+    if (tree_read(scripts != NULL ? scripts : c->scripts, system != NULL ? system : c->system,
+                  &tree, err) != 0)
+        return NULL;
+    struct load_conf conf = {.tree = tree};
+    int failed = open_all(c, &conf, err);
+    tree_free(tree);
+    if (!failed)
         return &c->world;
     spec_world_close(c);
     return NULL;
@@ -195,7 +200,7 @@ void spec_world_close(void *ctx)
     registry_free(w->breakers);
     mailbox_free(c->mailbox);
     loop_free(w->loop);
-    program_free(c->program);
+    program_unref(c->program);
     *w = (struct spec_world){0};
     c->mailbox = NULL;
     c->program = NULL;

@@ -3,7 +3,6 @@
  * scripts may use comes from boot.lua and the bindings, nothing else is reachable. */
 #include "script/load.h"
 
-#include "base/file.h"
 #include "script/alloc.h"
 #include "script/convert.h"
 #include "script/fail.h"
@@ -15,8 +14,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define SCRIPT_MAX_BYTES (4u << 20)
 
 const char load_program_key = 0; /* registry: the normalised declarations */
 const char load_dispatch_key = 0;
@@ -80,101 +77,41 @@ static void push_boot(lua_State *L)
 
 /* ---- the tree ---- */
 
-struct tree_reader {
-    lua_State *L;
-    const struct load_conf *conf;
-    const char *folder; /* below scripts: "routes/bookmarket" */
-    struct str prefix;  /* of names: "lib." */
-    lua_Integer count;
-};
-
-static int read_script(const char *path, struct buf *out, struct err *err)
+/* { path, source, name } */
+static void push_file(lua_State *L, const struct tree_file *f)
 {
-    if (file_read(path, SCRIPT_MAX_BYTES, out, err) != 0)
-        return -1;
-    return 0;
-}
-
-/* "lib.money" of "money.lua"; folders become dots. */
-static void push_use_name(lua_State *L, struct str prefix, const char *relative)
-{
-    luaL_Buffer b;
-    size_t n = strlen(relative) - 4;
-    luaL_buffinit(L, &b);
-    luaL_addlstring(&b, prefix.p, prefix.n);
-    for (size_t i = 0; i < n; i++)
-        luaL_addchar(&b, relative[i] == '/' ? '.' : relative[i]);
-    luaL_pushresult(&b);
-}
-
-/* Appends { path, source, name } to the list at the top. Runs under pcall only through push_tree.
- */
-static int add_file(void *ctx, const char *relative, struct err *err)
-{
-    struct tree_reader *t = ctx;
-    lua_State *L = t->L;
-    const char *path = lua_pushfstring(L, "%s/%s/%s", t->conf->scripts, t->folder, relative);
-    const char *shown = lua_pushfstring(L, "scripts/%s/%s", t->folder, relative);
-    struct buf *source = convert_buffer(L);
-    if (read_script(path, source, err) != 0)
-        return -1;
     lua_createtable(L, 0, 3);
-    lua_pushstring(L, shown);
+    lua_pushliteral(L, "scripts/");
+    lua_pushlstring(L, f->path.p, f->path.n);
+    lua_concat(L, 2);
     lua_setfield(L, -2, "path");
-    struct str text = buf_str(source);
-    lua_pushlstring(L, text.p, text.n);
+    lua_pushlstring(L, f->source.p, f->source.n);
     lua_setfield(L, -2, "source");
-    push_use_name(L, t->prefix, relative);
+    lua_pushlstring(L, f->name.p, f->name.n);
     lua_setfield(L, -2, "name");
-    lua_rawseti(L, -5, ++t->count);
-    lua_pop(L, 3);
-    return 0;
 }
 
-/* Pushes the list of files below a folder. */
-static void push_files(lua_State *L, const struct load_conf *conf, const char *folder,
-                       struct str prefix)
+/* { system = file, lib = {file...}, routes = {...}, policies = {...} } */
+static void push_tree(lua_State *L, const struct tree *t)
 {
-    struct err err;
-    const char *dir = lua_pushfstring(L, "%s/%s", conf->scripts, folder);
+    static const char *const names[] = {"system", "lib", "routes", "policies"};
     lua_newtable(L);
-    struct tree_reader t = {L, conf, folder, prefix, 0};
-    if (file_each(dir, ".lua", add_file, &t, &err) != 0)
-        fail_raise_err(L, &err);
-    lua_remove(L, -2);
-}
-
-static void push_system_file(lua_State *L, const struct load_conf *conf)
-{
-    struct err err;
-    lua_newtable(L);
-    struct tree_reader t = {L, conf, "systems", STR(""), 0};
-    const char *relative = lua_pushfstring(L, "%s.lua", conf->system);
-    lua_insert(L, -2);
-    if (add_file(&t, relative, &err) != 0) {
-        if (err.code == ERR_NOT_FOUND)
-            luaL_error(L, "there is no system \"%s\": %s/systems/%s.lua is missing", conf->system,
-                       conf->scripts, conf->system);
-        fail_raise_err(L, &err);
+    for (int folder = TREE_LIB; folder <= TREE_POLICIES; folder++) {
+        lua_newtable(L);
+        lua_setfield(L, -2, names[folder]);
     }
-    lua_rawgeti(L, -1, 1);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-}
-
-static void push_tree(lua_State *L, const struct load_conf *conf)
-{
-    lua_newtable(L);
-    push_system_file(L, conf);
-    lua_setfield(L, -2, "system");
-    push_files(L, conf, "lib", STR("lib."));
-    lua_setfield(L, -2, "lib");
-    push_files(L, conf, lua_pushfstring(L, "routes/%s", conf->system), STR(""));
-    lua_setfield(L, -3, "routes");
-    lua_pop(L, 1);
-    push_files(L, conf, lua_pushfstring(L, "policies/%s", conf->system), STR(""));
-    lua_setfield(L, -3, "policies");
-    lua_pop(L, 1);
+    for (size_t i = 0; i < t->count; i++) {
+        const struct tree_file *f = &t->files[i];
+        if (f->folder == TREE_SYSTEM) {
+            push_file(L, f);
+            lua_setfield(L, -2, names[TREE_SYSTEM]);
+            continue;
+        }
+        lua_getfield(L, -1, names[f->folder]);
+        push_file(L, f);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        lua_pop(L, 1);
+    }
 }
 
 /* ---- settings from outside ---- */
@@ -224,7 +161,7 @@ static int load_all(lua_State *L)
     lua_getfield(L, boot, "dispatch");
     lua_rawsetp(L, LUA_REGISTRYINDEX, &load_dispatch_key);
     lua_getfield(L, boot, "load");
-    push_tree(L, conf);
+    push_tree(L, conf->tree);
     lua_pushlightuserdata(L, conf);
     lua_pushcclosure(L, overlay_system, 1);
     lua_call(L, 2, 1);
@@ -299,7 +236,7 @@ static int read_program(lua_State *L)
 {
     struct program_request *r = lua_touserdata(L, 1);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &load_program_key);
-    r->program = program_read(L, str_from(r->conf->system));
+    r->program = program_read(L, r->conf->tree->system);
     return 0;
 }
 

@@ -3,13 +3,13 @@
 
 #include "base/json.h"
 #include "script/program.h"
+#include "script/tree.h"
 
 #include <lua.h>
 
 /* Loading a script tree: a fresh state, the sandbox, every file of a system. */
 struct load_conf {
-    const char *scripts; /* folder with systems/, routes/, policies/, lib/ */
-    const char *system;
+    const struct tree *tree;
     /* Lays settings from outside over the system file's tables; may be NULL. */
     int (*overlay)(void *ctx, struct arena *a, struct str prefix, struct json *table,
                    struct err *err);

@@ -383,7 +383,7 @@ static void fill_routers(lua_State *L, struct program *p)
 static int program_guard_gc(lua_State *L)
 {
     struct program **guard = lua_touserdata(L, 1);
-    program_free(*guard);
+    program_unref(*guard);
     *guard = NULL;
     return 0;
 }
@@ -405,6 +405,7 @@ struct program *program_read(lua_State *L, struct str system)
     struct arena *a = arena_new(16 << 10);
     struct program *p = arena_zalloc(a, sizeof(*p));
     p->arena = a;
+    atomic_init(&p->refs, 1);
     struct program **guard = push_guard(L, p);
     p->generation = 1;
     p->system = arena_str(a, system);
@@ -422,9 +423,15 @@ struct program *program_read(lua_State *L, struct str system)
     return p;
 }
 
-void program_free(struct program *p)
+struct program *program_ref(struct program *p)
 {
-    if (p == NULL)
+    atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);
+    return p;
+}
+
+void program_unref(struct program *p)
+{
+    if (p == NULL || atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1)
         return;
     for (int i = 0; i < p->service_count; i++)
         http_router_free(p->services[i].router);

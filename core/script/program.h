@@ -8,6 +8,8 @@
 
 #include <lua.h>
 
+#include <stdatomic.h>
+
 /* A loaded script tree as the host sees it: what was declared, without the functions. Built once,
  * immutable, shared by all workers; each worker's Lua state has the functions under the same
  * numbers. */
@@ -49,6 +51,7 @@ struct program_breaker {
 };
 
 struct program {
+    atomic_int refs; /* of whoever runs it, and of the units made with it */
     struct arena *arena;
     int64_t generation;
     struct str system;
@@ -70,9 +73,11 @@ struct program {
 };
 
 /* Reads what core/script/lua/declare.lua collected: the normalised table at the top of L. Raises on
- * what cannot be (too many fields, two of one path); returns owned. [-0, +0, e] */
+ * what cannot be (too many fields, two of one path); returns one reference. [-0, +0, e] */
 struct program *program_read(lua_State *L, struct str system);
-void program_free(struct program *p);
+struct program *program_ref(struct program *p);
+/* The last one frees it; NULL is legal. Any thread. */
+void program_unref(struct program *p);
 struct service *program_service(const struct program *p, struct str name);
 /* The resource of that table name in a service, or NULL. */
 const struct resource *program_resource(const struct program *p, const struct service *s,

@@ -2,6 +2,7 @@
 /* Listening, the limit of connections, drain, and the end of a server. */
 #include "http_client.h"
 
+#include <netdb.h>
 #include <sys/resource.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -34,7 +35,12 @@ static void what_is_no_address_is_refused(void **state)
 
 static void names_and_all_interfaces_can_be_listened_on(void **state)
 {
-    const char *const good[] = {"localhost:0", ":0", "0.0.0.0:0"};
+    /* A container without /etc/hosts knows no names; then this one is left out. */
+    struct addrinfo *found = NULL;
+    bool named = getaddrinfo("localhost", NULL, NULL, &found) == 0;
+    if (named)
+        freeaddrinfo(found);
+    const char *const good[] = {":0", "0.0.0.0:0", named ? "localhost:0" : "127.0.0.1:0"};
     (void)state;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         struct err err;

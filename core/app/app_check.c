@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* `moontide check`: loads a tree as `run` would and says what is wrong with it. Opens no store, no
+ * socket, writes nothing. */
+#include "app/app.h"
+#include "app/commands.h"
+
+#include <stdio.h>
+
+struct check {
+    const struct config *config;
+};
+
+static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table,
+                   struct err *err)
+{
+    struct check *c = ctx;
+    return config_overlay((struct config *)c->config, a, prefix, table, err);
+}
+
+static int check_tree(const struct config *config, const struct tree *tree, struct err *err)
+{
+    struct check c = {config};
+    struct load_conf conf = {tree, overlay, &c};
+    lua_State *L = load_state(&conf, err);
+    if (L == NULL)
+        return -1;
+    struct program *p = load_program(L, &conf, err);
+    int failed = p == NULL || app_check_settings(config, p, err) != 0;
+    if (!failed)
+        printf("%.*s: %zu files, %d services, %d resources, %d routes, %d events, %d policies\n",
+               STR_ARG(tree->system), tree->count, p->service_count, p->resource_count,
+               p->route_count, p->schema.event_count, p->policy_count);
+    program_unref(p);
+    load_close(L);
+    return failed ? -1 : 0;
+}
+
+int app_check(const struct config *config)
+{
+    struct tree *tree = NULL;
+    struct err err;
+    struct arena *a = config->arena;
+    int failed = tree_read(arena_str(a, config->scripts).p, arena_str(a, config->system).p, &tree,
+                           &err) != 0 ||
+                 check_tree(config, tree, &err) != 0;
+    tree_free(tree);
+    if (failed)
+        fprintf(stderr, "moontide: %s\n", err.message);
+    return failed ? EXIT_PROBLEMS : EXIT_OK;
+}
