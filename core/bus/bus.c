@@ -216,7 +216,7 @@ struct bus *bus_new(const struct bus_conf *conf, struct err *err)
     b->arena = arena_new(0);
     b->clock = loop_clock(conf->main_loop);
     b->hooks =
-        (struct store_hooks){b, bus_commit_before, bus_commit_rolled_back, bus_commit_committed};
+        (struct store_hooks){b, bus_commit_before, bus_commit_rolled_back, bus_commit_committed, NULL};
     b->main_mail.run = run_main_mail;
     pthread_mutex_init(&b->lock, NULL);
     pthread_mutex_init(&b->post_lock, NULL);

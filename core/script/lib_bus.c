@@ -220,7 +220,7 @@ static int emit_later(lua_State *L, const struct event_type *type, int64_t due_m
 {
     struct host *h = host_of(L);
     int64_t id;
-    if (store_next_id(h->store, STORE_TIMER_IDS, &id))
+    if (store_next_id(h->store, NULL, &id))
         return add_timer(L, type, due_ms, id);
     struct timer_op *o = (struct timer_op *)op_new(L, sizeof(*o), &timer_class);
     o->type = type;

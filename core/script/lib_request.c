@@ -124,7 +124,7 @@ static int core_row_of_body(lua_State *L)
 {
     struct request *r = request_of(L);
     int64_t id;
-    if (store_next_id(r->host->store, r->endpoint->resource->table->number, &id))
+    if (store_next_id(r->host->store, r->endpoint->resource->table, &id))
         return push_new_row(L, r->endpoint->resource, r->body, id);
     struct store_op *o = lib_store_op_new(L, r->endpoint->resource, body_id_known);
     o->read.kind = STORE_READ_ID;
@@ -158,7 +158,7 @@ static int core_row_of_value(lua_State *L)
     int64_t id;
     if (lua_isnoneornil(L, 2))
         return fail_raise(L, ERR_INVALID, "a JSON body is required");
-    if (store_next_id(s->task->host->store, r->table->number, &id))
+    if (store_next_id(s->task->host->store, r->table, &id))
         return push_new_row(L, r, value_as_json(L, 2), id);
     struct store_op *o = lib_store_op_new(L, r, value_id_known);
     o->read.kind = STORE_READ_ID;

@@ -153,7 +153,7 @@ static int create_later(lua_State *L, struct store_op *o)
 static int create(lua_State *L, const struct resource *r, const char *word)
 {
     int64_t id;
-    if (store_next_id(host_of(L)->store, r->table->number, &id))
+    if (store_next_id(host_of(L)->store, r->table, &id))
         return create_with_id(L, r, id, word);
     struct store_op *o = lib_store_op_new(L, r, create_later);
     o->read.kind = STORE_READ_ID;

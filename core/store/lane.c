@@ -3,6 +3,7 @@
  * in turn instead: the row's first claim is granted, the others wait in arrival order. */
 #include "store/lane.h"
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -11,14 +12,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct lane {
     struct lane_claim *first; /* granted; the rest wait behind it */
     struct lane_claim *last;
-};
-
-struct lane_key {
-    int64_t table, id;
 };
 
 struct lanes {
@@ -27,14 +25,14 @@ struct lanes {
     atomic_int count;
 };
 
-static struct lane_key key_of(const struct store_table *t, int64_t id)
+/* By the table's name: its number may be another one in the next generation. */
+static struct str key_of(struct buf *out, const struct store_table *t, int64_t id)
 {
-    return (struct lane_key){t->number, id};
-}
-
-static struct str key_str(const struct lane_key *key)
-{
-    return (struct str){(const char *)key, sizeof(*key)};
+    buf_adds(out, t->service);
+    buf_addc(out, '.');
+    buf_adds(out, t->name);
+    buf_add(out, &id, sizeof(id));
+    return buf_str(out);
 }
 
 struct lanes *lane_table_new(void)
@@ -61,10 +59,12 @@ bool lane_exists(struct lanes *l, const struct store_table *t, int64_t id)
 {
     if (atomic_load_explicit(&l->count, memory_order_relaxed) == 0)
         return false;
-    struct lane_key key = key_of(t, id);
+    struct buf name = BUF_INIT;
+    struct str key = key_of(&name, t, id);
     pthread_mutex_lock(&l->lock);
-    bool found = map_find(l->rows, key_str(&key)) != NULL;
+    bool found = map_find(l->rows, key) != NULL;
     pthread_mutex_unlock(&l->lock);
+    buf_deinit(&name);
     return found;
 }
 
@@ -83,15 +83,16 @@ static void grant_arrives(struct mail *m)
 
 bool lane_join(struct lanes *l, struct lane_claim *c)
 {
-    struct lane_key key = key_of(c->table, c->id);
+    struct buf name = BUF_INIT;
+    struct str key = key_of(&name, c->table, c->id);
     c->waiting = NULL;
     c->granted = c->abandoned = false;
     c->mail.run = grant_arrives;
     pthread_mutex_lock(&l->lock);
-    struct lane *lane = map_find(l->rows, key_str(&key));
+    struct lane *lane = map_find(l->rows, key);
     if (lane == NULL) {
         lane = xcalloc(1, sizeof(*lane));
-        map_set(l->rows, key_str(&key), lane);
+        map_set(l->rows, key, lane);
         atomic_fetch_add_explicit(&l->count, 1, memory_order_relaxed);
         lane->first = lane->last = c;
         c->granted = true;
@@ -101,12 +102,13 @@ bool lane_join(struct lanes *l, struct lane_claim *c)
     }
     bool granted = c->granted;
     pthread_mutex_unlock(&l->lock);
+    buf_deinit(&name);
     return granted;
 }
 
-static void drop_lane(struct lanes *l, struct lane_key key, struct lane *lane)
+static void drop_lane(struct lanes *l, struct str key, struct lane *lane)
 {
-    map_remove(l->rows, key_str(&key));
+    map_remove(l->rows, key);
     atomic_fetch_sub_explicit(&l->count, 1, memory_order_relaxed);
     free(lane);
 }
@@ -123,10 +125,11 @@ static void unlink_waiter(struct lane *lane, struct lane_claim *c)
 
 bool lane_leave(struct lanes *l, struct lane_claim *c)
 {
-    struct lane_key key = key_of(c->table, c->id);
+    struct buf name = BUF_INIT;
+    struct str key = key_of(&name, c->table, c->id);
     bool mail_on_its_way = false;
     pthread_mutex_lock(&l->lock);
-    struct lane *lane = map_find(l->rows, key_str(&key));
+    struct lane *lane = map_find(l->rows, key);
     assert(lane != NULL);
     if (lane->first != c) {
         unlink_waiter(lane, c);
@@ -139,13 +142,21 @@ bool lane_leave(struct lanes *l, struct lane_claim *c)
             mailbox_post(lane->first->home, &lane->first->mail);
     }
     pthread_mutex_unlock(&l->lock);
+    buf_deinit(&name);
     c->abandoned = mail_on_its_way;
     return !mail_on_its_way;
 }
 
+static int compare(struct str a, struct str b)
+{
+    int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
 bool lane_claim_before(const struct lane_claim *a, const struct lane_claim *b)
 {
-    if (a->table->number != b->table->number)
-        return a->table->number < b->table->number;
-    return a->id < b->id;
+    int order = compare(a->table->service, b->table->service);
+    if (order == 0)
+        order = compare(a->table->name, b->table->name);
+    return order != 0 ? order < 0 : a->id < b->id;
 }

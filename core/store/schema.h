@@ -24,6 +24,10 @@ struct store_table {
     int field_count;
     struct store_index *indexes; /* of finders, `index`, `unique` */
     int index_count;
+    /* Given when the store takes the schema over (store_migrate, store_switch): */
+    uint64_t serial;       /* of this very object, never given twice: what caches go by, because an
+                              address may come back with another generation */
+    struct store_ids *ids; /* of the table of this name, the same for all generations */
 };
 
 /* A declared event. */

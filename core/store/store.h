@@ -21,6 +21,9 @@ struct store_hooks {
     void (*rolled_back)(void *ctx, struct store_unit *accepted);
     /* After COMMIT, before the owners of the units are told. May take references. */
     void (*committed)(void *ctx, struct store_unit *accepted);
+    /* After the COMMIT of a store_switch, before anything else is committed: no event after it was
+     * seen yet. */
+    void (*switched)(void *ctx);
 };
 
 struct store_conf {
@@ -37,9 +40,57 @@ struct store *store_open(const struct store_conf *conf, struct err *err);
 /* Applies what is queued, gives back unused ids, closes. Sessions must be closed before. */
 void store_close(struct store *s);
 /* Before store_start: makes the tables, columns and indexes of the schema. A changed type is
- * ERR_CONFIG with both spellings. Borrows the schema until the store is closed or migrated again.
- */
+ * ERR_CONFIG with both spellings. Borrows the schema
+ * as store_switch does. */
 int store_migrate(struct store *s, const struct store_schema *schema, struct err *err);
+
+/* A durable policy as declared. */
+struct store_switch_policy {
+    struct str service, name;
+    struct str renamed_from; /* or empty */
+    const struct str *types; /* names of the events it wants */
+    int type_count;
+};
+
+/* The next generation, as far as the store sees it. */
+struct store_switch {
+    const struct store_schema *schema;
+    const struct store_switch_policy *policies;
+    int policy_count;
+    int64_t number;           /* 0: a new generation; else an older one becomes active again */
+    struct str origin;        /* who wanted it ("reload"), kept with the generation */
+    struct str sources;       /* kept with it too, opaque */
+    bool dry_run;             /* changes nothing, but says what would change */
+    struct arena *arena;      /* where results live */
+};
+
+struct store_policy;
+
+struct store_switched {
+    int64_t generation; /* number of it; rises for ever in a data folder, dry runs give back theirs */
+    int64_t seq;        /* newest event as of the switch; new policies begin after it */
+    struct store_policy *policies; /* (store/log.h) in the order of those declared */
+    int policy_count;
+    struct str *changes; /* "add column orders.note text" */
+    size_t change_count;
+};
+
+/* In one transaction: tables, columns and indexes of the schema as store_migrate, the durable rows
+ * of the policies, and the row of the generation, which becomes the active one. Nothing was changed
+ * when it fails: ERR_CONFIG says what cannot be, ERR_NOT_FOUND that `number` is not kept any more.
+ * Policies that are missing keep their rows.
+ *
+ * Before store_start or while the writer runs; not from the writer's thread, and one at a time. It
+ * blocks the caller, and the writer blocks for as long as it builds indexes: rows in the millions
+ * hold up all commits for seconds.
+ *
+ * Units of the generations before go on being built and applied: they name their columns, and ids
+ * come from the table's name. A row that a new unique index refuses fails a unit whose own schema
+ * does not know the index (STORE_FAILED). The schema is borrowed until the last unit, read and event
+ * that points to it is gone, which the owner counts (store_unit.release); the store itself keeps no
+ * pointer to it. */
+int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
+                 struct err *err);
 /* Sets the hooks and starts the writer. */
 int store_start(struct store *s, const struct store_hooks *hooks, struct err *err);
 /* Hands over units first..last (linked by next), in this order. Any thread; takes over one
@@ -48,10 +99,9 @@ void store_submit(struct store *s, struct store_unit *first, struct store_unit *
 /* Units handed over and not yet decided. */
 size_t store_queue_length(const struct store *s);
 
-/* The next id of a table (STORE_TIMER_IDS: of timers), from a durably reserved block. False: the
- * block is used up and more is on its way; try again with a STORE_READ_ID. Any thread. */
-#define STORE_TIMER_IDS (-1)
-bool store_next_id(struct store *s, int table_number, int64_t *ret);
+/* The next id of a table (NULL: of timers), from a durably reserved block. False: the block is used
+ * up and more is on its way; try again with a STORE_READ_ID. Any thread, any generation. */
+bool store_next_id(struct store *s, const struct store_table *t, int64_t *ret);
 
 /* For the thread that runs loop. Returns owned. */
 struct store_session *store_session_new(struct store *s, struct loop *loop, struct err *err);

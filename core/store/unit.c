@@ -29,8 +29,13 @@ void store_unit_unref(struct store_unit *u)
         return;
     int before = atomic_fetch_sub_explicit(&u->refs, 1, memory_order_acq_rel);
     assert(before > 0);
-    if (before == 1)
-        arena_free(u->arena);
+    if (before > 1)
+        return;
+    void (*release)(void *ctx) = u->release;
+    void *ctx = u->release_ctx;
+    arena_free(u->arena);
+    if (release)
+        release(ctx);
 }
 
 bool store_unit_is_empty(const struct store_unit *u)

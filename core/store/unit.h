@@ -117,6 +117,11 @@ struct store_unit {
     void (*done)(struct store_unit *u); /* may drop the last reference */
     struct mail mail;                   /* the store's */
     void *owner;
+
+    /* Runs once the last reference is gone and the memory given back, on whatever thread that was:
+     * whoever owns the schema that the unit points to counts by it. May be NULL. */
+    void (*release)(void *ctx);
+    void *release_ctx;
 };
 
 /* A new empty unit with one reference. */

@@ -80,6 +80,7 @@ static int make_file(struct store *s, struct err *err)
     buf_addf(&sql, "BEGIN EXCLUSIVE;PRAGMA application_id=%d;PRAGMA user_version=%d;",
              ENGINE_APPLICATION_ID, ENGINE_FORMAT);
     buf_adds(&sql, str_from(sqlite_sql_system()));
+    buf_adds(&sql, str_from(sqlite_sql_added()));
     buf_addf(&sql, "INSERT INTO _moontide_meta VALUES('log','%s');COMMIT;", name);
     int failed = sqlite_db_exec(&s->conn, buf_str(&sql).p, err);
     buf_deinit(&sql);
@@ -166,7 +167,8 @@ static int open_writer(struct store *s, struct err *err)
 {
     if (sqlite_db_connect(s, &s->conn, ENGINE_WRITER_CACHE_KIB, false, err) < 0)
         return -1;
-    if (check_file(s, err) < 0 || use_wal(s, err) < 0 || load_mark(s, err) < 0) {
+    if (check_file(s, err) < 0 || use_wal(s, err) < 0 ||
+        sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || load_mark(s, err) < 0) {
         sqlite_db_disconnect(&s->conn);
         return -1;
     }

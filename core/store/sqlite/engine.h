@@ -22,7 +22,8 @@
 #define ENGINE_WAYS 4
 
 struct sqlite_slot {
-    struct sqlite_stmt_key key;
+    struct sqlite_stmt_key key; /* without its table, which may be gone */
+    uint64_t serial;            /* of the table */
     sqlite3_stmt *stmt; /* NULL: free */
     uint64_t used;      /* tick of the last use */
 };
@@ -37,7 +38,7 @@ struct sqlite_conn {
 };
 
 /* Ids of one table (or of the timers): next..end-1 may be handed out, end is durable. */
-struct sqlite_id_block {
+struct store_ids {
     char *name;
     int64_t next, end;
     int64_t pending_end; /* written in the open transaction; 0 = none */
@@ -46,21 +47,23 @@ struct sqlite_id_block {
 
 struct sqlite_ids {
     pthread_mutex_t mutex; /* taken before the queue's, never after */
-    struct sqlite_id_block **blocks;
+    struct store_ids **blocks;
     size_t count, cap;
-    struct sqlite_id_block **by_number; /* 0: timers; table n is at n + 1 */
-    int number_count;
+    struct store_ids *timers;
     struct err err;                 /* why the last reservation failed; code 0 = it did not */
     struct store_session *sessions; /* all of them, for waking those that wait */
 };
 
-/* A migration asked for while the writer runs: it owns the connection, so it does the work. */
+/* A switch asked for while the writer runs: it owns the connection, so it does the work. */
 struct sqlite_job {
-    const struct store_schema *schema;
+    const struct store_switch *sw;
+    struct store_switched *ret;
     struct err *err;
     int result;
     bool finished;
 };
+
+struct sqlite_rows;
 
 struct store {
     char *folder, *path;
@@ -72,11 +75,11 @@ struct store {
     bool started;
     struct store_hooks hooks;
     char log_name[16];
-    atomic_uint epoch; /* counts migrations */
+    atomic_uint epoch; /* counts switches */
 
     /* The writer's own. */
     struct sqlite_conn conn;
-    const struct store_schema *schema;
+    struct sqlite_rows *changes; /* what the switch under way lists, or NULL */
     int64_t next_seq; /* newest seq given out */
     int64_t batch;    /* number of the newest transaction, also in the file */
     int wal_frames;   /* in the log after the newest commit */
@@ -176,10 +179,27 @@ int sqlite_notes_event(struct store *s, struct store_unit *u, struct store_event
                        struct err *err);
 
 /* migrate.c */
-/* In the calling thread, which must own the writer's connection. */
+/* Inside a transaction of the writer's connection. */
 int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err);
 
+/* switch.c */
+/* In the calling thread, which must own the writer's connection. ret NULL: the schema alone. */
+int sqlite_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
+                  struct err *err);
+/* Lists a change of the switch under way: consumes the text. */
+void sqlite_switch_note(struct store *s, struct buf *text);
+
+/* log.c */
+/* The policy's row, which *ret_made says was made now. */
+int sqlite_log_policy(struct store *s, struct arena *a, const struct store_switch_policy *policy,
+                      struct store_policy *ret, bool *ret_made, struct err *err);
+
 /* writer.c */
+/* Inside a transaction: writes the number by which it is found again, and the newest seq. */
+int sqlite_writer_mark(struct store *s, struct err *err);
+/* COMMIT; whether one that failed is in the file after all decides. *ret_unknown: the file could
+ * not be asked. */
+int sqlite_writer_commit(struct store *s, bool *ret_unknown, struct err *err);
 /* Asks the writer for id blocks. Any thread. */
 void sqlite_writer_want_ids(struct store *s);
 void sqlite_writer_stop(struct store *s);
@@ -187,8 +207,8 @@ void sqlite_writer_stop(struct store *s);
 /* ids.c */
 void sqlite_ids_init(struct sqlite_ids *ids);
 void sqlite_ids_deinit(struct sqlite_ids *ids);
-/* Inside a migration's transaction: loads and reserves the blocks of new tables; published by
- * sqlite_ids_adopt. */
+/* Inside a switch's transaction: loads and reserves the blocks of new tables; published by
+ * sqlite_ids_adopt, which also tells the tables which block is theirs. */
 int sqlite_ids_load(struct store *s, const struct store_schema *schema, struct err *err);
 void sqlite_ids_adopt(struct store *s, const struct store_schema *schema);
 /* Inside the writer's transaction: extends the blocks that are wanted; *ret says whether there were
@@ -200,8 +220,8 @@ void sqlite_ids_publish(struct store *s);
 void sqlite_ids_drop(struct store *s, const struct err *err);
 int sqlite_ids_give_back(struct store *s, struct err *err);
 /* The next id, or false: then the session is woken after the next reservation. */
-bool sqlite_ids_next_or_wait(struct store *s, int table_number, struct store_session *ss,
-                             int64_t *ret);
+bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t,
+                             struct store_session *ss, int64_t *ret);
 
 /* read.c */
 /* Runs a read other than STORE_READ_ID on conn and fills its results. */

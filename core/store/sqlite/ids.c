@@ -12,7 +12,7 @@
 
 #define TIMERS_NAME "_moontide_timers"
 
-static struct sqlite_id_block *find(const struct sqlite_ids *ids, const char *name)
+static struct store_ids *find(const struct sqlite_ids *ids, const char *name)
 {
     for (size_t i = 0; i < ids->count; i++)
         if (strcmp(ids->blocks[i]->name, name) == 0)
@@ -67,7 +67,7 @@ static int load_name(struct store *s, const char *name, struct err *err)
 {
     int64_t next = 1;
     struct sqlite_ids *ids = &s->ids;
-    struct sqlite_id_block *block = find(ids, name); /* only the caller's thread adds blocks */
+    struct store_ids *block = find(ids, name); /* only the caller's thread adds blocks */
     if (block && (block->end > 0 || block->pending_end > 0))
         return 0;
     if (read_next(s, name, &next, err) < 0 || write_next(s, name, next + ENGINE_ID_BLOCK, err) < 0)
@@ -76,7 +76,7 @@ static int load_name(struct store *s, const char *name, struct err *err)
     if (!block) {
         block = xcalloc(1, sizeof(*block));
         block->name = xstrdup(name);
-        vec_reserve(&ids->blocks, &ids->cap, ids->count + 1, sizeof(struct sqlite_id_block *));
+        vec_reserve(&ids->blocks, &ids->cap, ids->count + 1, sizeof(struct store_ids *));
         ids->blocks[ids->count++] = block;
     }
     block->next = next;
@@ -94,10 +94,10 @@ static int load(struct store *s, const struct store_table *t, struct err *err)
 }
 
 /* With the mutex held: takes one, and asks for more when half of a block is left. */
-static bool take(struct store *s, int table_number, int64_t *ret, bool *ret_ask)
+static bool take(struct store *s, const struct store_table *t, int64_t *ret, bool *ret_ask)
 {
-    assert(table_number >= STORE_TIMER_IDS && table_number + 1 < s->ids.number_count);
-    struct sqlite_id_block *b = s->ids.by_number[table_number + 1];
+    struct store_ids *b = t ? t->ids : s->ids.timers;
+    assert(b);
     bool found = b->next < b->end;
     if (found)
         *ret = b->next++;
@@ -129,7 +129,6 @@ void sqlite_ids_deinit(struct sqlite_ids *ids)
         free(ids->blocks[i]);
     }
     free(ids->blocks);
-    free(ids->by_number);
     pthread_mutex_destroy(&ids->mutex);
 }
 
@@ -143,22 +142,24 @@ int sqlite_ids_load(struct store *s, const struct store_schema *schema, struct e
     return 0;
 }
 
+static struct store_ids *block_of(struct store *s, const struct store_table *t)
+{
+    char *name = name_of(t);
+    struct store_ids *block = find(&s->ids, name);
+    assert(block);
+    free(name);
+    return block;
+}
+
 void sqlite_ids_adopt(struct store *s, const struct store_schema *schema)
 {
-    struct sqlite_ids *ids = &s->ids;
-    int count = schema->table_count + 1;
-    struct sqlite_id_block **by_number = xcalloc((size_t)count, sizeof(*by_number));
-    for (int i = 0; i < count; i++) {
-        char *name = name_of(i == 0 ? NULL : schema->tables[i - 1]);
-        by_number[i] = find(ids, name);
-        assert(by_number[i]);
-        free(name);
+    if (!s->ids.timers)
+        s->ids.timers = block_of(s, NULL);
+    for (int i = 0; i < schema->table_count; i++) {
+        struct store_ids *block = block_of(s, schema->tables[i]);
+        if (schema->tables[i]->ids != block) /* a schema that is in use already is left alone */
+            schema->tables[i]->ids = block;
     }
-    pthread_mutex_lock(&ids->mutex);
-    free(ids->by_number);
-    ids->by_number = by_number;
-    ids->number_count = count;
-    pthread_mutex_unlock(&ids->mutex);
     sqlite_ids_publish(s);
 }
 
@@ -167,7 +168,7 @@ int sqlite_ids_reserve(struct store *s, bool *ret_any, struct err *err)
     struct sqlite_ids *ids = &s->ids;
     bool any = false;
     for (size_t i = 0; i < ids->count; i++) { /* only the writer adds blocks */
-        struct sqlite_id_block *b = ids->blocks[i];
+        struct store_ids *b = ids->blocks[i];
         pthread_mutex_lock(&ids->mutex);
         int64_t end = b->wanted ? b->end + ENGINE_ID_BLOCK : 0;
         pthread_mutex_unlock(&ids->mutex);
@@ -187,7 +188,7 @@ void sqlite_ids_publish(struct store *s)
     struct sqlite_ids *ids = &s->ids;
     pthread_mutex_lock(&ids->mutex);
     for (size_t i = 0; i < ids->count; i++) {
-        struct sqlite_id_block *b = ids->blocks[i];
+        struct store_ids *b = ids->blocks[i];
         if (b->pending_end == 0)
             continue;
         b->end = b->pending_end;
@@ -218,19 +219,19 @@ void sqlite_ids_drop(struct store *s, const struct err *err)
 int sqlite_ids_give_back(struct store *s, struct err *err)
 {
     for (size_t i = 0; i < s->ids.count; i++) {
-        const struct sqlite_id_block *b = s->ids.blocks[i];
+        const struct store_ids *b = s->ids.blocks[i];
         if (b->end > 0 && write_next(s, b->name, b->next, err) < 0)
             return -1;
     }
     return 0;
 }
 
-bool sqlite_ids_next_or_wait(struct store *s, int table_number, struct store_session *ss,
-                             int64_t *ret)
+bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t,
+                             struct store_session *ss, int64_t *ret)
 {
     bool ask;
     pthread_mutex_lock(&s->ids.mutex);
-    bool found = take(s, table_number, ret, &ask);
+    bool found = take(s, t, ret, &ask);
     if (!found && ss)
         ss->wants_wake = true;
     pthread_mutex_unlock(&s->ids.mutex);
@@ -239,7 +240,7 @@ bool sqlite_ids_next_or_wait(struct store *s, int table_number, struct store_ses
     return found;
 }
 
-bool store_next_id(struct store *s, int table_number, int64_t *ret)
+bool store_next_id(struct store *s, const struct store_table *t, int64_t *ret)
 {
-    return sqlite_ids_next_or_wait(s, table_number, NULL, ret);
+    return sqlite_ids_next_or_wait(s, t, NULL, ret);
 }

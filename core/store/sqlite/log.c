@@ -78,33 +78,51 @@ static int find_policy(struct store *s, struct arena *a, struct str service, str
     return found;
 }
 
-/* Carries renamed_from over, or makes a row that begins at the newest event. */
-static int make_policy(struct store *s, struct str service, struct str name,
-                       struct str renamed_from, struct err *err)
+static void note_policy(struct store *s, const struct store_switch_policy *p, bool renamed)
 {
-    sqlite3_stmt *stmt;
-    int rc;
-    if (renamed_from.n > 0) {
-        stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_RENAME, err);
-        if (!stmt)
-            return -1;
-        sqlite_stmts_bind_text(stmt, 1, service);
-        sqlite_stmts_bind_text(stmt, 2, renamed_from);
-        sqlite_stmts_bind_text(stmt, 3, name);
-        rc = sqlite_stmts_run(stmt);
-        if (rc != SQLITE_DONE)
-            return sqlite_db_fail(&s->conn, rc, "rename a policy", err);
-        if (sqlite3_changes(s->conn.db) > 0)
-            return 0;
-    }
-    stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_NEW, err);
+    struct buf text = BUF_INIT;
+    if (renamed)
+        buf_addf(&text, "rename policy %.*s.%.*s to %.*s", STR_ARG(p->service),
+                 STR_ARG(p->renamed_from), STR_ARG(p->name));
+    else
+        buf_addf(&text, "new policy %.*s.%.*s", STR_ARG(p->service), STR_ARG(p->name));
+    sqlite_switch_note(s, &text);
+}
+
+/* 1 carried over, 0 there was none, -1 failed. */
+static int rename_policy(struct store *s, const struct store_switch_policy *p, struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_RENAME, err);
     if (!stmt)
         return -1;
-    sqlite_stmts_bind_text(stmt, 1, service);
-    sqlite_stmts_bind_text(stmt, 2, name);
+    sqlite_stmts_bind_text(stmt, 1, p->service);
+    sqlite_stmts_bind_text(stmt, 2, p->renamed_from);
+    sqlite_stmts_bind_text(stmt, 3, p->name);
+    int rc = sqlite_stmts_run(stmt);
+    if (rc != SQLITE_DONE)
+        return sqlite_db_fail(&s->conn, rc, "rename a policy", err);
+    return sqlite3_changes(s->conn.db) > 0;
+}
+
+/* Carries renamed_from over, or makes a row that begins at the newest event. */
+static int make_policy(struct store *s, const struct store_switch_policy *p, bool *ret_made,
+                       struct err *err)
+{
+    int renamed = p->renamed_from.n > 0 ? rename_policy(s, p, err) : 0;
+    if (renamed < 0)
+        return -1;
+    note_policy(s, p, renamed);
+    if (renamed)
+        return 0;
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_POLICY_NEW, err);
+    if (!stmt)
+        return -1;
+    sqlite_stmts_bind_text(stmt, 1, p->service);
+    sqlite_stmts_bind_text(stmt, 2, p->name);
     sqlite3_bind_int64(stmt, 3, s->next_seq);
-    rc = sqlite_stmts_run(stmt);
-    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&s->conn, rc, "write a policy", err);
+    int rc = sqlite_stmts_run(stmt);
+    *ret_made = rc == SQLITE_DONE;
+    return *ret_made ? 0 : sqlite_db_fail(&s->conn, rc, "write a policy", err);
 }
 
 static void copy_letter(sqlite3_stmt *stmt, struct arena *a, struct store_letter *ret)
@@ -126,20 +144,29 @@ static void copy_letter(sqlite3_stmt *stmt, struct arena *a, struct store_letter
     };
 }
 
+int sqlite_log_policy(struct store *s, struct arena *a, const struct store_switch_policy *policy,
+                      struct store_policy *ret, bool *ret_made, struct err *err)
+{
+    int found = find_policy(s, a, policy->service, policy->name, ret, err);
+    *ret_made = false;
+    if (found != 0)
+        return found < 0 ? -1 : 0;
+    if (make_policy(s, policy, ret_made, err) < 0)
+        return -1;
+    found = find_policy(s, a, policy->service, policy->name, ret, err);
+    if (found == 0)
+        return err_set(err, ERR_INTERNAL, "store: policy %.*s is not there after it was made",
+                       STR_ARG(policy->name));
+    return found < 0 ? -1 : 0;
+}
+
 int store_log_policy(struct store *s, struct arena *a, struct str service, struct str name,
                      struct str renamed_from, struct store_policy *ret, struct err *err)
 {
     assert(!s->thread);
-    int found = find_policy(s, a, service, name, ret, err);
-    if (found != 0)
-        return found < 0 ? -1 : 0;
-    if (make_policy(s, service, name, renamed_from, err) < 0)
-        return -1;
-    found = find_policy(s, a, service, name, ret, err);
-    if (found == 0)
-        return err_set(err, ERR_INTERNAL, "store: policy %.*s is not there after it was made",
-                       STR_ARG(name));
-    return found < 0 ? -1 : 0;
+    bool made;
+    struct store_switch_policy policy = {service, name, renamed_from, NULL, 0};
+    return sqlite_log_policy(s, a, &policy, ret, &made, err);
 }
 
 int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret,

@@ -32,22 +32,11 @@ static const struct event_type *find_type(const struct store_schema *schema, str
     return t && str_eq(t->service, service) ? t : NULL;
 }
 
-/* The values of a payload. A payload that is no JSON object at all is damage, not history. */
+/* A payload that is no JSON object at all is damage, not history. */
 static int decode(struct arena *a, struct store_event *e, struct err *err)
 {
-    struct json doc;
-    const struct event_type *t = e->type;
-    e->values = arena_zalloc(a, (size_t)t->field_count * sizeof(struct value) + 1);
-    if (json_parse(a, e->payload, PAYLOAD_DEPTH, &doc, err) < 0)
+    if (store_event_decode(e->type, e->payload, a, &e->values, err) < 0)
         return err_wrap(err, "event %lld", (long long)e->seq);
-    if (doc.type != JSON_OBJECT)
-        return err_set(err, ERR_IO, "event %lld: the payload is no object", (long long)e->seq);
-    for (int i = 0; i < t->field_count; i++) {
-        struct err ignored;
-        const struct json *member = json_find(&doc, t->fields[i].name);
-        if (!member || field_from_json(&t->fields[i], member, a, &e->values[i], &ignored) < 0)
-            e->values[i] = VALUE_NONE;
-    }
     return 0;
 }
 
@@ -111,6 +100,25 @@ static int read_events(const struct scan *scan, struct sqlite_rows *rows, int64_
     if (rc == SQLITE_ROW || rc == SQLITE_DONE)
         return 0;
     return sqlite_db_fail(scan->conn, rc, "read events", err);
+}
+
+int store_event_decode(const struct event_type *t, struct str payload, struct arena *a,
+                       struct value **ret, struct err *err)
+{
+    struct json doc;
+    if (json_parse(a, payload, PAYLOAD_DEPTH, &doc, err) < 0)
+        return -1;
+    if (doc.type != JSON_OBJECT)
+        return err_set(err, ERR_IO, "the payload is no object");
+    struct value *values = arena_zalloc(a, (size_t)t->field_count * sizeof(*values) + 1);
+    for (int i = 0; i < t->field_count; i++) {
+        struct err ignored;
+        const struct json *member = json_find(&doc, t->fields[i].name);
+        if (!member || field_from_json(&t->fields[i], member, a, &values[i], &ignored) < 0)
+            values[i] = VALUE_NONE;
+    }
+    *ret = values;
+    return 0;
 }
 
 int store_log_read(struct store_session *ss, struct arena *a, const struct store_schema *schema,

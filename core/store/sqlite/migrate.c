@@ -43,10 +43,26 @@ static void write_table_name(struct buf *out, const struct store_table *t)
     buf_adds(out, t->name);
 }
 
-static int make_table(struct store *s, const struct store_table *t, struct err *err)
+/* Is there a table or index of that name? 1 yes, 0 no, -1 failed. */
+static int exists(struct store *s, struct str name, struct err *err)
 {
-    struct buf sql = BUF_INIT;
-    buf_lit(&sql, "CREATE TABLE IF NOT EXISTS ");
+    sqlite3_stmt *stmt = prepare(s, "SELECT 1 FROM sqlite_schema WHERE name=?1", err);
+    if (!stmt)
+        return -1;
+    sqlite_stmts_bind_text(stmt, 1, name);
+    int rc = sqlite3_step(stmt);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        sqlite_db_fail(&s->conn, rc, "migrate", err);
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
+}
+
+static int create_table(struct store *s, const struct store_table *t, struct err *err)
+{
+    struct buf text = BUF_INIT, sql = BUF_INIT;
+    buf_addf(&text, "create table %.*s", STR_ARG(t->name));
+    sqlite_switch_note(s, &text);
+    buf_lit(&sql, "CREATE TABLE ");
     sqlite_sql_table(&sql, t);
     buf_lit(&sql, "(id INTEGER PRIMARY KEY,_version INTEGER NOT NULL)");
     int failed = run_sql(s, &sql, err);
@@ -54,10 +70,22 @@ static int make_table(struct store *s, const struct store_table *t, struct err *
     return failed;
 }
 
+static int make_table(struct store *s, const struct store_table *t, struct err *err)
+{
+    struct buf name = BUF_INIT;
+    write_table_name(&name, t);
+    int found = exists(s, buf_str(&name), err);
+    buf_deinit(&name);
+    return found == 0 ? create_table(s, t, err) : found < 0 ? -1 : 0;
+}
+
 static int add_column(struct store *s, const struct store_table *t, const struct field *f,
                       struct err *err)
 {
-    struct buf sql = BUF_INIT;
+    struct buf sql = BUF_INIT, text = BUF_INIT;
+    buf_addf(&text, "add column %.*s.%.*s ", STR_ARG(t->name), STR_ARG(f->name));
+    write_type(&text, f);
+    sqlite_switch_note(s, &text);
     buf_lit(&sql, "ALTER TABLE ");
     sqlite_sql_table(&sql, t);
     buf_lit(&sql, " ADD COLUMN ");
@@ -157,12 +185,27 @@ static void write_columns(struct buf *out, const struct store_table *t,
     }
 }
 
+static void note_index(struct store *s, const struct store_table *t, const struct store_index *ix)
+{
+    struct buf text = BUF_INIT;
+    buf_addf(&text, "add %s %.*s (", ix->unique ? "unique" : "index", STR_ARG(t->name));
+    write_columns(&text, t, ix, false);
+    buf_addc(&text, ')');
+    sqlite_switch_note(s, &text);
+}
+
 static int make_index(struct store *s, const struct store_table *t, const struct store_index *ix,
                       struct err *err)
 {
     struct buf sql = BUF_INIT, name = BUF_INIT;
     write_index_name(&name, t, ix);
-    buf_addf(&sql, "CREATE %s INDEX IF NOT EXISTS ", ix->unique ? "UNIQUE" : "");
+    int found = exists(s, buf_str(&name), err);
+    if (found != 0) {
+        buf_deinit(&name);
+        return found < 0 ? -1 : 0;
+    }
+    note_index(s, t, ix);
+    buf_addf(&sql, "CREATE %s INDEX ", ix->unique ? "UNIQUE" : "");
     sqlite_sql_quote(&sql, buf_str(&name));
     buf_lit(&sql, " ON ");
     sqlite_sql_table(&sql, t);
@@ -212,6 +255,9 @@ static int write_drops(struct store *s, const struct store_table *t, struct buf 
         struct str name = str_from((const char *)sqlite3_column_text(stmt, 0));
         if (is_declared(t, name))
             continue;
+        struct buf text = BUF_INIT;
+        buf_addf(&text, "drop %.*s", STR_ARG(str_from(name.p + strlen(INDEX_PREFIX))));
+        sqlite_switch_note(s, &text);
         buf_lit(sql, "DROP INDEX ");
         sqlite_sql_quote(sql, name);
         buf_addc(sql, ';');
@@ -241,36 +287,10 @@ static int migrate_table(struct store *s, const struct store_table *t, struct er
     return failed ? -1 : 0;
 }
 
-static int migrate_all(struct store *s, const struct store_schema *schema, struct err *err)
+int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err)
 {
     for (int i = 0; i < schema->table_count; i++)
         if (migrate_table(s, schema->tables[i], err) < 0)
             return -1;
     return sqlite_ids_load(s, schema, err);
-}
-
-int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err)
-{
-    if (!s->conn.db && sqlite_db_reopen(s, err) < 0)
-        return -1;
-    sqlite_stmts_clear(&s->conn);
-    if (sqlite_stmts_do(&s->conn, SQL_BEGIN, err) < 0)
-        return -1;
-    if (migrate_all(s, schema, err) < 0) {
-        struct err also;
-        sqlite_ids_drop(s, NULL);
-        if (sqlite_db_rollback(&s->conn, &also) < 0)
-            sqlite_db_disconnect(&s->conn);
-        return -1;
-    }
-    if (sqlite_stmts_do(&s->conn, SQL_COMMIT, err) < 0) {
-        sqlite_ids_drop(s, NULL);
-        sqlite_db_disconnect(
-            &s->conn); /* nothing in memory can be trusted; the next use opens it again */
-        return -1;
-    }
-    s->schema = schema;
-    s->conn.epoch = atomic_fetch_add(&s->epoch, 1) + 1;
-    sqlite_ids_adopt(s, schema);
-    return 0;
 }

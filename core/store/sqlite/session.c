@@ -30,11 +30,6 @@ static void remove_waiting(struct store_session *ss, const struct store_read *r)
     }
 }
 
-static int ids_of(const struct store_read *r)
-{
-    return r->table ? r->table->number : STORE_TIMER_IDS;
-}
-
 static void finish(struct store_read *r)
 {
     r->session = NULL; /* answered: nothing to cancel */
@@ -45,7 +40,7 @@ static void finish(struct store_read *r)
 static void run_id(struct store_read *r, const struct err *err)
 {
     struct store_session *ss = r->session;
-    bool found = sqlite_ids_next_or_wait(ss->store, ids_of(r), ss, &r->count);
+    bool found = sqlite_ids_next_or_wait(ss->store, r->table, ss, &r->count);
     r->failed = !found && err && err->code != ERR_NONE;
     if (r->failed)
         r->err = *err;

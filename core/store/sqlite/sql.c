@@ -49,6 +49,21 @@ static const char *const system_sql[SQL_KINDS] = {
     [SQL_POLICY_RENAME] = "UPDATE _moontide_policies SET name=?3 WHERE service=?1 AND name=?2",
     [SQL_POLICY_NEW] = "INSERT INTO _moontide_policies(service,name,high,holes,since)"
                        " VALUES(?1,?2,?3,x'',?3)",
+    [SQL_SINCE_READ] = "SELECT type,since FROM _moontide_policy_types WHERE policy=?1",
+    [SQL_SINCE] = "INSERT INTO _moontide_policy_types(policy,type,since) VALUES(?1,?2,?3)",
+    [SQL_SINCE_GONE] = "DELETE FROM _moontide_policy_types WHERE policy=?1 AND type=?2",
+    [SQL_GENERATION_NEW] = "INSERT INTO _moontide_generations(time,active,origin,sources)"
+                           " VALUES(?1,0,?2,?3)",
+    [SQL_GENERATION_AGAIN] = "UPDATE _moontide_generations SET origin=?2 WHERE number=?1",
+    [SQL_GENERATION_ACTIVE] = "UPDATE _moontide_generations SET active=(number=?1)"
+                              " WHERE active<>(number=?1)",
+    [SQL_GENERATIONS_OLD] = "DELETE FROM _moontide_generations WHERE active=0 AND number<="
+                            "(SELECT number FROM _moontide_generations"
+                            " ORDER BY number DESC LIMIT 1 OFFSET ?1)",
+    [SQL_GENERATIONS_READ] = "SELECT number,time,active,origin FROM _moontide_generations"
+                             " ORDER BY number DESC",
+    [SQL_GENERATION_READ] = "SELECT number,time,active,origin,sources FROM _moontide_generations"
+                            " WHERE number=?1 OR (?1=0 AND active)",
     [SQL_HELD_READ] = "SELECT policy,seq,tries,next_at,key FROM _moontide_held ORDER BY policy,seq",
     [SQL_EVENTS_READ] = "SELECT " EVENT_COLUMNS " FROM _moontide_events WHERE seq>=?1 ORDER BY seq",
     [SQL_LETTERS_READ] = LETTER_COLUMNS "WHERE l.id<?1 AND (?2='' OR p.name=?2)"
@@ -299,4 +314,13 @@ const char *sqlite_sql_system(void)
            "type TEXT NOT NULL,service TEXT NOT NULL,key TEXT,payload TEXT,correlation TEXT,"
            "cause INTEGER,generation INTEGER);"
            "CREATE INDEX _moontide_timers_due ON _moontide_timers(due);";
+}
+
+const char *sqlite_sql_added(void)
+{
+    return "CREATE TABLE IF NOT EXISTS _moontide_generations("
+           "number INTEGER PRIMARY KEY AUTOINCREMENT,time INTEGER,active INTEGER,origin TEXT,"
+           "sources TEXT);"
+           "CREATE TABLE IF NOT EXISTS _moontide_policy_types(policy INTEGER,type TEXT,"
+           "since INTEGER,PRIMARY KEY(policy,type)) WITHOUT ROWID;";
 }

@@ -42,6 +42,15 @@ enum sqlite_stmt_kind {
     SQL_POLICY_READ,
     SQL_POLICY_RENAME,
     SQL_POLICY_NEW,
+    SQL_SINCE_READ,
+    SQL_SINCE,
+    SQL_SINCE_GONE,
+    SQL_GENERATION_NEW,
+    SQL_GENERATION_AGAIN,
+    SQL_GENERATION_ACTIVE,
+    SQL_GENERATIONS_OLD,
+    SQL_GENERATIONS_READ,
+    SQL_GENERATION_READ,
     SQL_HELD_READ,
     SQL_EVENTS_READ,
     SQL_LETTERS_READ,
@@ -69,3 +78,5 @@ void sqlite_sql_table(struct buf *out, const struct store_table *t);
 const char *sqlite_sql_type(enum field_type type);
 /* The tables of the system, made with the file. */
 const char *sqlite_sql_system(void);
+/* Those that came later, made in a file that does not have them yet. */
+const char *sqlite_sql_added(void);

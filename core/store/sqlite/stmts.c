@@ -11,7 +11,7 @@
 
 static size_t key_hash(const struct sqlite_stmt_key *k)
 {
-    uint64_t h = (uint64_t)(uintptr_t)k->table >> 4;
+    uint64_t h = k->table->serial * UINT64_C(0x9E3779B97F4A7C15);
     h = (h ^ k->a) * UINT64_C(0x9E3779B97F4A7C15);
     h = (h ^ h >> 29 ^ k->b) * UINT64_C(0xBF58476D1CE4E5B9);
     uint64_t rest = (uint64_t)k->kind | (uint64_t)k->flags << 8 | (uint64_t)k->count << 16 |
@@ -22,7 +22,7 @@ static size_t key_hash(const struct sqlite_stmt_key *k)
 
 static bool key_eq(const struct sqlite_stmt_key *x, const struct sqlite_stmt_key *y)
 {
-    return x->table == y->table && x->kind == y->kind && x->flags == y->flags &&
+    return x->kind == y->kind && x->flags == y->flags &&
            x->count == y->count && x->order == y->order && x->a == y->a && x->b == y->b &&
            x->c == y->c;
 }
@@ -45,9 +45,10 @@ static sqlite3_stmt *prepare(struct sqlite_conn *conn, const struct sqlite_stmt_
 sqlite3_stmt *sqlite_stmts_get(struct sqlite_conn *conn, const struct sqlite_stmt_key *key,
                                struct err *err)
 {
+    assert(key->table->serial > 0);
     struct sqlite_slot *set = conn->slots[key_hash(key)], *oldest = set;
     for (int i = 0; i < ENGINE_WAYS; i++) {
-        if (set[i].stmt && key_eq(&set[i].key, key)) {
+        if (set[i].stmt && set[i].serial == key->table->serial && key_eq(&set[i].key, key)) {
             set[i].used = ++conn->tick;
             return set[i].stmt;
         }
@@ -58,7 +59,8 @@ sqlite3_stmt *sqlite_stmts_get(struct sqlite_conn *conn, const struct sqlite_stm
     if (!stmt)
         return NULL;
     sqlite3_finalize(oldest->stmt);
-    *oldest = (struct sqlite_slot){*key, stmt, ++conn->tick};
+    *oldest = (struct sqlite_slot){*key, key->table->serial, stmt, ++conn->tick};
+    oldest->key.table = NULL;
     return stmt;
 }
 

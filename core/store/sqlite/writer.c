@@ -55,8 +55,7 @@ static int apply_units(struct transaction *tx, struct err *err)
     return 0;
 }
 
-/* The number by which the transaction is found again, and the newest seq. */
-static int write_mark(struct store *s, struct err *err)
+int sqlite_writer_mark(struct store *s, struct err *err)
 {
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_MARK, err);
     if (!stmt)
@@ -84,7 +83,7 @@ static int prepare(struct transaction *tx, struct err *err)
     tx->accepted = link_accepted(tx->units, tx->count);
     if (!tx->accepted && !tx->ids)
         return 0;
-    if (write_mark(s, err) < 0)
+    if (sqlite_writer_mark(s, err) < 0)
         return -1;
     if (!tx->accepted || !s->hooks.before_commit)
         return 0;
@@ -157,11 +156,11 @@ static void bury(struct store *s)
 
 /* COMMIT failed. Is the transaction in the file nevertheless? Readers could see it now, so it is
  * made durable by a checkpoint, whose own writes and fsyncs do not trust the failed one. */
-static bool is_committed_after_all(struct transaction *tx, int64_t batch, struct err *err)
+static bool is_committed_after_all(struct store *s, int64_t batch, bool *ret_unknown,
+                                   struct err *err)
 {
-    struct store *s = tx->store;
     if (reopen(s) < 0) {
-        tx->unknown = true;
+        *ret_unknown = true;
         return false;
     }
     if (s->batch != batch) {
@@ -173,18 +172,17 @@ static bool is_committed_after_all(struct transaction *tx, int64_t batch, struct
         return true;
     sqlite_db_fail(&s->conn, rc, "checkpoint", err);
     sqlite_db_disconnect(&s->conn);
-    tx->unknown = true;
+    *ret_unknown = true;
     return false;
 }
 
-static int commit(struct transaction *tx, struct err *err)
+int sqlite_writer_commit(struct store *s, bool *ret_unknown, struct err *err)
 {
-    struct store *s = tx->store;
     int64_t batch = s->batch;
     if (sqlite_stmts_do(&s->conn, SQL_COMMIT, err) == 0)
         return 0;
     log_event(LOG_ERROR, "commit failed", LOG_C("error", err->message));
-    return is_committed_after_all(tx, batch, err) ? 0 : -1;
+    return is_committed_after_all(s, batch, ret_unknown, err) ? 0 : -1;
 }
 
 /* One transaction of these units: 0 = each has its verdict, -1 = nothing was changed, err says why.
@@ -205,7 +203,7 @@ static int transact(struct transaction *tx, struct err *err)
         err_set(err, ERR_IO, "fault writer.before_commit");
         return undo(tx, err);
     }
-    if (commit(tx, err) < 0)
+    if (sqlite_writer_commit(s, &tx->unknown, err) < 0)
         return undo(tx, err);
     fault_hit("writer.committed"); /* for dying only */
     atomic_store(&s->last_seq, s->next_seq);
@@ -335,7 +333,7 @@ static void run_all(struct store *s, struct store_unit *first, bool ids)
 
 static void run_job(struct store *s, struct sqlite_job *job)
 {
-    job->result = sqlite_migrate(s, job->schema, job->err);
+    job->result = sqlite_switch(s, job->sw, job->ret, job->err);
     pthread_mutex_lock(&s->mutex);
     job->finished = true;
     pthread_cond_broadcast(&s->job_done);
@@ -402,10 +400,10 @@ static void wake(struct store *s)
         loop_defer(s->inline_loop, &s->inline_run);
 }
 
-static int migrate_through_writer(struct store *s, const struct store_schema *schema,
-                                  struct err *err)
+static int switch_through_writer(struct store *s, const struct store_switch *sw,
+                                 struct store_switched *ret, struct err *err)
 {
-    struct sqlite_job job = {.schema = schema, .err = err};
+    struct sqlite_job job = {.sw = sw, .ret = ret, .err = err};
     pthread_mutex_lock(&s->mutex);
     assert(!s->job);
     s->job = &job;
@@ -441,7 +439,15 @@ void sqlite_writer_stop(struct store *s)
 
 int store_migrate(struct store *s, const struct store_schema *schema, struct err *err)
 {
-    return s->thread ? migrate_through_writer(s, schema, err) : sqlite_migrate(s, schema, err);
+    struct store_switch sw = {.schema = schema};
+    return s->thread ? switch_through_writer(s, &sw, NULL, err) : sqlite_switch(s, &sw, NULL, err);
+}
+
+int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
+                 struct err *err)
+{
+    assert(sw->schema && sw->arena && ret);
+    return s->thread ? switch_through_writer(s, sw, ret, err) : sqlite_switch(s, sw, ret, err);
 }
 
 int store_start(struct store *s, const struct store_hooks *hooks, struct err *err)

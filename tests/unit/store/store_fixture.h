@@ -72,14 +72,28 @@ static inline void fixture_schema(struct fixture *f)
     f->payment_indexes[0] = (struct store_index){.columns = {AMOUNT}, .count = 1};
     f->payment_indexes[1] =
         (struct store_index){.columns = {ORDER_ID, KIND}, .count = 2, .unique = true};
-    f->tables[ORDERS] = (struct store_table){
-        ORDERS, STR("order"), STR("orders"), STR("id"), f->order_fields, 4, f->order_indexes, 1};
-    f->tables[PAYMENTS] = (struct store_table){PAYMENTS,           STR("payment"),
-                                               STR("payments"),    STR("id"),
-                                               f->payment_fields,  4,
-                                               f->payment_indexes, 2};
-    f->tables[CONCERTS] = (struct store_table){
-        CONCERTS, STR("concert"), STR("concerts"), STR("id"), f->concert_fields, 2, NULL, 0};
+    f->tables[ORDERS] = (struct store_table){.number = ORDERS,
+                                             .service = STR("order"),
+                                             .name = STR("orders"),
+                                             .id_name = STR("id"),
+                                             .fields = f->order_fields,
+                                             .field_count = 4,
+                                             .indexes = f->order_indexes,
+                                             .index_count = 1};
+    f->tables[PAYMENTS] = (struct store_table){.number = PAYMENTS,
+                                               .service = STR("payment"),
+                                               .name = STR("payments"),
+                                               .id_name = STR("id"),
+                                               .fields = f->payment_fields,
+                                               .field_count = 4,
+                                               .indexes = f->payment_indexes,
+                                               .index_count = 2};
+    f->tables[CONCERTS] = (struct store_table){.number = CONCERTS,
+                                               .service = STR("concert"),
+                                               .name = STR("concerts"),
+                                               .id_name = STR("id"),
+                                               .fields = f->concert_fields,
+                                               .field_count = 2};
     f->event_fields[0] = fixture_field("id", FIELD_INTEGER);
     f->event_fields[1] = fixture_field("status", FIELD_TEXT);
     f->event_fields[2] = fixture_field("at", FIELD_TIMESTAMP);
@@ -188,7 +202,7 @@ static inline int fixture_teardown(void **state)
 static inline int64_t fixture_id(struct fixture *f, int table)
 {
     int64_t id;
-    if (!store_next_id(f->store, table, &id))
+    if (!store_next_id(f->store, &f->tables[table], &id))
         fail_msg("no id");
     return id;
 }

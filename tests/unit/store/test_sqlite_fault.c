@@ -262,7 +262,7 @@ static void ids_fail_and_recover(void **state)
     struct fixture *f = *state;
     int64_t id, last = 0;
     vfs_fault_fail(VFS_FAULT_WAL_WRITE, 1, true, VFS_FAULT_FULL);
-    while (store_next_id(f->store, ORDERS, &id))
+    while (store_next_id(f->store, &f->tables[ORDERS], &id))
         last = id;
     assert_int_equal(last, ENGINE_ID_BLOCK);
     bool done = false;

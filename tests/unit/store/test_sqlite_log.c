@@ -256,7 +256,7 @@ static int64_t add_timer(struct fixture *f, int64_t due_ms)
     struct store_timer *t = u->timers = arena_zalloc(u->arena, sizeof(*t));
     struct store_unit *carrier = store_unit_new();
     int64_t id;
-    assert_true(store_next_id(f->store, STORE_TIMER_IDS, &id));
+    assert_true(store_next_id(f->store, NULL, &id));
     t->id = id;
     t->due_ms = due_ms;
     t->event = *fixture_emit(f, carrier, id);

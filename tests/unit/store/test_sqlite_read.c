@@ -310,7 +310,7 @@ static void ids_rise_across_blocks(void **state)
     int64_t id, last = 0;
     for (int i = 0; i < 5 * ENGINE_ID_BLOCK; i++) {
         struct store_read r = {.kind = STORE_READ_ID, .table = &f->tables[ORDERS]};
-        if (store_next_id(f->store, ORDERS, &id)) {
+        if (store_next_id(f->store, &f->tables[ORDERS], &id)) {
             assert_int_equal(id, last + 1);
         } else {
             fixture_read(f, &r);
@@ -320,7 +320,7 @@ static void ids_rise_across_blocks(void **state)
         last = id;
     }
     assert_int_equal(fixture_id(f, PAYMENTS), 1); /* each table counts for itself */
-    assert_true(store_next_id(f->store, STORE_TIMER_IDS, &id));
+    assert_true(store_next_id(f->store, NULL, &id));
     assert_int_equal(id, 1);
 }
 
@@ -333,8 +333,8 @@ static void waits_for_a_block(void **state)
     bool done[3] = {false};
     struct store_read reads[3];
     for (int i = 0; i < ENGINE_ID_BLOCK; i++)
-        assert_true(store_next_id(f->store, ORDERS, &id));
-    assert_false(store_next_id(f->store, ORDERS, &id));
+        assert_true(store_next_id(f->store, &f->tables[ORDERS], &id));
+    assert_false(store_next_id(f->store, &f->tables[ORDERS], &id));
     for (int i = 0; i < 3; i++) {
         reads[i] = (struct store_read){.kind = STORE_READ_ID,
                                        .table = &f->tables[ORDERS],

@@ -54,7 +54,7 @@ static void on_committed(void *ctx, struct store_unit *accepted)
 
 static void use_hooks(struct fixture *f, struct seen *seen)
 {
-    f->hooks = (struct store_hooks){seen, on_before, on_rolled_back, on_committed};
+    f->hooks = (struct store_hooks){seen, on_before, on_rolled_back, on_committed, NULL};
 }
 
 static void unref_all(struct store_unit **units, size_t count)
@@ -425,7 +425,7 @@ static void failing_hook_fails_only_its_unit(void **state)
     struct fixture *f = *state;
     struct seen seen = {0};
     struct store_unit *units[3];
-    f->hooks = (struct store_hooks){&seen, refuse_batch, on_rolled_back, on_committed};
+    f->hooks = (struct store_hooks){&seen, refuse_batch, on_rolled_back, on_committed, NULL};
     fixture_open(f);
     make_orders(f, units, 3);
     units[1]->changes->row->values[QTY] = value_int(13);
@@ -503,7 +503,7 @@ static void *submit_many(void *arg)
     struct submitter *s = arg;
     for (int i = 0; i < 200; i++) {
         int64_t id = 0;
-        while (!store_next_id(s->f->store, ORDERS, &id))
+        while (!store_next_id(s->f->store, &s->f->tables[ORDERS], &id))
             sched_yield();
         struct store_unit *u = store_unit_new();
         fixture_insert_order(s->f, u, id, 1);
