@@ -24,7 +24,7 @@ static void flag_services_with_room(struct bus *b)
     if (!is_running(b))
         return;
     for (int i = 0; i < b->service_count; i++) {
-        const struct bus_service *s = &b->services[i];
+        const struct bus_service *s = b->services[i];
         if (s->mode == BUS_BEHIND && !s->reading && bus_commit_has_room(b, s))
             b->flags |= BUS_FLAG_CATCHUP;
     }
@@ -41,7 +41,7 @@ static struct bus_slot *take_slots(struct bus *b)
             slot->waiting = false;
             slot->wake = true;
         }
-        if (slot->posted || (list_empty(&slot->inbox) && !slot->wake))
+        if (slot->posted || (list_empty(&slot->inbox) && !slot->wake && !slot->switched))
             continue;
         slot->posted = true;
         slot->next_post = first;
@@ -88,12 +88,12 @@ void bus_dispatch(struct bus *b, struct bus_set *set)
 
 const struct bus_subscription *bus_subscriptions(const struct bus *b, struct str type_name)
 {
-    return map_find(b->subscriptions, type_name);
+    return map_find(b->generation->subscriptions, type_name);
 }
 
 struct bus_position *bus_find(const struct bus *b, int64_t number)
 {
-    int low = 0, end = b->conf.policy_count;
+    int low = 0, end = b->position_count;
     while (low < end) {
         int middle = low + (end - low) / 2;
         if (b->by_number[middle]->number < number)
@@ -101,7 +101,7 @@ struct bus_position *bus_find(const struct bus *b, int64_t number)
         else
             end = middle;
     }
-    bool found = low < b->conf.policy_count && b->by_number[low]->number == number;
+    bool found = low < b->position_count && b->by_number[low]->number == number;
     return found ? b->by_number[low] : NULL;
 }
 
@@ -132,62 +132,6 @@ static void run_main_mail(struct mail *m)
         run_watches(b);
 }
 
-static struct bus_service *service_of(struct bus *b, struct str name)
-{
-    for (int i = 0; i < b->service_count; i++) {
-        if (str_eq(b->services[i].name, name))
-            return &b->services[i];
-    }
-    struct bus_service *s = &b->services[b->service_count];
-    s->index = b->service_count++;
-    s->name = name;
-    s->positions =
-        arena_zalloc(b->arena, (size_t)b->conf.policy_count * sizeof(struct bus_position *));
-    return s;
-}
-
-static void subscribe(struct bus *b, struct bus_position *p, struct str type_name)
-{
-    struct bus_subscription *first = map_find(b->subscriptions, type_name), *sub = first;
-    while (sub && sub->service != p->service)
-        sub = sub->next;
-    if (!sub) {
-        sub = arena_zalloc(b->arena, sizeof(*sub));
-        sub->service = p->service;
-        sub->positions =
-            arena_zalloc(b->arena, (size_t)b->conf.policy_count * sizeof(struct bus_position *));
-        sub->next = first;
-        map_set(b->subscriptions, type_name, sub);
-    }
-    if (sub->position_count == 0 || sub->positions[sub->position_count - 1] != p)
-        sub->positions[sub->position_count++] = p;
-}
-
-static int add_policy(struct bus *b, const struct bus_policy *policy, struct err *err)
-{
-    struct store_policy row;
-    if (store_log_policy(b->conf.store, b->arena, policy->service, policy->name,
-                         policy->renamed_from, &row, err) < 0)
-        return err_wrap(err, "policy %.*s", STR_ARG(policy->name));
-    struct bus_position *p = &b->positions[policy->index];
-    p->policy = policy;
-    p->service = service_of(b, policy->service);
-    p->number = row.number;
-    p->high = p->start_high = row.high;
-    p->holes = row.holes;
-    p->hole_count = row.hole_count;
-    p->service->positions[p->service->position_count++] = p;
-    for (int i = 0; i < policy->type_count; i++)
-        subscribe(b, p, policy->types[i]->name);
-    return 0;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const struct bus_position *const *p = a, *const *q = b;
-    return ((*p)->number > (*q)->number) - ((*p)->number < (*q)->number);
-}
-
 static void init_slots(struct bus *b)
 {
     b->slots = xcalloc((size_t)b->conf.worker_count, sizeof(*b->slots));
@@ -198,38 +142,50 @@ static void init_slots(struct bus *b)
     }
 }
 
-static void init_arrays(struct bus *b)
+/* Without a switch of the store: each policy's row by itself. */
+static int read_rows(const struct bus_conf *conf, struct arena *a, struct store_policy **ret,
+                     struct err *err)
 {
-    size_t n = (size_t)b->conf.policy_count + 1;
-    b->positions = arena_zalloc(b->arena, n * sizeof(*b->positions));
-    b->by_number = arena_zalloc(b->arena, n * sizeof(struct bus_position *));
-    b->services = arena_zalloc(b->arena, n * sizeof(*b->services));
-    b->subscriptions = map_new();
+    struct store_policy *rows = arena_zalloc(a, (size_t)conf->policy_count * sizeof(*rows) + 1);
+    for (int i = 0; i < conf->policy_count; i++) {
+        const struct bus_policy *p = &conf->policies[i];
+        if (store_log_policy(conf->store, a, p->service, p->name, p->renamed_from, &rows[i], err) <
+            0)
+            return err_wrap(err, "policy %.*s", STR_ARG(p->name));
+    }
+    *ret = rows;
+    return 0;
+}
+
+static struct bus *new_bus(const struct bus_conf *conf)
+{
+    struct bus *b = xcalloc(1, sizeof(*b));
+    b->conf = *conf;
+    b->arena = arena_new(0);
+    b->clock = loop_clock(conf->main_loop);
+    b->hooks = (struct store_hooks){b, bus_commit_before, bus_commit_rolled_back,
+                                    bus_commit_committed, bus_commit_switched};
+    b->main_mail.run = run_main_mail;
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_mutex_init(&b->post_lock, NULL);
     init_slots(b);
+    return b;
 }
 
 struct bus *bus_new(const struct bus_conf *conf, struct err *err)
 {
     assert(conf->worker_count > 0 && conf->max_holes > 0 && conf->tries > 0);
-    struct bus *b = xcalloc(1, sizeof(*b));
-    b->conf = *conf;
-    b->arena = arena_new(0);
-    b->clock = loop_clock(conf->main_loop);
-    b->hooks =
-        (struct store_hooks){b, bus_commit_before, bus_commit_rolled_back, bus_commit_committed, NULL};
-    b->main_mail.run = run_main_mail;
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_mutex_init(&b->post_lock, NULL);
-    init_arrays(b);
-    for (int i = 0; i < conf->policy_count; i++) {
-        if (add_policy(b, &conf->policies[i], err) < 0) {
-            bus_free(b);
-            return NULL;
-        }
-        b->by_number[i] = &b->positions[conf->policies[i].index];
+    struct arena *a = arena_new(0);
+    struct bus *b = NULL;
+    struct store_policy *rows = conf->switched ? conf->switched->policies : NULL;
+    struct bus_switch sw = {conf->schema,   conf->policies, conf->policy_count, conf->switched,
+                            conf->program,  conf->release,  conf->release_ctx};
+    if (rows || read_rows(conf, a, &rows, err) == 0) {
+        b = new_bus(conf);
+        bus_switch_apply(b, &sw, rows);
+        b->last_seq = store_log_last_seq(conf->store);
     }
-    qsort(b->by_number, (size_t)conf->policy_count, sizeof(struct bus_position *), by_number);
-    b->last_seq = store_log_last_seq(conf->store);
+    arena_free(a);
     return b;
 }
 
@@ -244,6 +200,22 @@ static void free_slots(struct bus *b)
     free(b->slots);
 }
 
+static void free_positions(struct bus *b)
+{
+    for (int i = 0; i < b->position_count; i++) {
+        bus_position_free(b->positions[i]);
+        free(b->positions[i]);
+    }
+    for (int i = 0; i < b->service_count; i++) {
+        free(b->services[i]->positions);
+        free(b->services[i]->holes);
+        free(b->services[i]);
+    }
+    free(b->positions);
+    free(b->by_number);
+    free(b->services);
+}
+
 void bus_free(struct bus *b)
 {
     if (!b)
@@ -251,11 +223,10 @@ void bus_free(struct bus *b)
     bus_stop(b);
     free_slots(b);
     assert(atomic_load(&b->set_count) == 0);
-    for (int i = 0; i < b->conf.policy_count; i++)
-        bus_position_free(&b->positions[i]);
-    for (int i = 0; i < b->service_count; i++)
-        free(b->services[i].holes);
-    map_free(b->subscriptions);
+    free_positions(b);
+    if (b->held_arena)
+        arena_free(b->held_arena);
+    bus_generation_unref(b->generation);
     free(b->marks);
     free(b->hole_buf);
     pthread_mutex_destroy(&b->lock);
@@ -287,8 +258,8 @@ void bus_stop(struct bus *b)
         return;
     bus_lock(b);
     for (int i = 0; i < b->service_count; i++) {
-        b->services[i].mode = BUS_BEHIND;
-        b->services[i].reading = false;
+        b->services[i]->mode = BUS_BEHIND;
+        b->services[i]->reading = false;
     }
     bus_unlock(b);
     bus_timers_stop(b);
@@ -325,11 +296,14 @@ void bus_unwatch(struct bus *b, struct bus_watch *w)
 
 void bus_policy_lag(struct bus *b, int policy_index, struct bus_lag *ret)
 {
-    const struct bus_position *p = &b->positions[policy_index];
     bus_lock(b);
+    assert(policy_index >= 0 && policy_index < b->generation->policy_count);
+    const struct bus_position *p = b->generation->positions[policy_index];
     /* Up to the cursor all is done or open, whatever was written last. */
     int64_t seen = p->high > p->service->cursor ? p->high : p->service->cursor;
+    if (p->seen > seen)
+        seen = p->seen;
     int64_t behind = b->last_seq > seen ? b->last_seq - seen : 0;
-    *ret = (struct bus_lag){behind, (int64_t)p->open_count, p->held};
+    *ret = (struct bus_lag){behind, (int64_t)(p->open_count + p->dropped_count), p->held};
     bus_unlock(b);
 }

@@ -29,18 +29,6 @@ struct rows {
     int64_t next;
 };
 
-static bool is_subscribed(const struct bus *b, const struct bus_position *p, struct str type_name)
-{
-    const struct bus_subscription *sub = bus_subscriptions(b, type_name);
-    for (; sub; sub = sub->next) {
-        for (int i = 0; i < sub->position_count; i++) {
-            if (sub->positions[i] == p)
-                return true;
-        }
-    }
-    return false;
-}
-
 static const struct store_held *find_held(const struct bus_position *p, int64_t seq)
 {
     size_t low = 0, end = p->held_row_count;
@@ -58,38 +46,56 @@ static const struct store_held *find_held(const struct bus_position *p, int64_t 
 static void forget(struct find *f, struct bus_position *p, int64_t seq)
 {
     log_event(LOG_WARN, "event passed over", LOG_S("service", p->service->name),
-              LOG_S("policy", p->policy->name), LOG_I("seq", seq));
+              LOG_S("policy", p->name), LOG_I("seq", seq));
     struct bus_set *set = bus_set_new(f->bus, BUS_SET_FORGET, p->service, &p, 1);
     set->seq = seq;
     list_push(&f->sets, &set->node);
     f->forgets = true;
 }
 
+/* The first dropped event that was not read again yet, or INT64_MAX. Only the main loop opens or
+ * drops events of a policy whose service is BEHIND, but the writer moves them. */
+static int64_t next_hole(const struct find *f, const struct bus_position *p)
+{
+    if (p->unread == 0)
+        return INT64_MAX;
+    pthread_mutex_lock(&f->bus->lock);
+    int64_t seq = bus_position_next_dropped(p, p->read_to);
+    pthread_mutex_unlock(&f->bus->lock);
+    return seq;
+}
+
+static void take_hole(struct bus_position *p, int64_t seq)
+{
+    p->read_to = seq;
+    p->unread--;
+}
+
 static void forget_holes_below(struct find *f, struct bus_position *p, int64_t seq)
 {
-    while (p->hole_read < p->hole_count && p->holes[p->hole_read] < seq)
-        forget(f, p, p->holes[p->hole_read++]);
+    for (int64_t hole; (hole = next_hole(f, p)) < seq;) {
+        take_hole(p, hole);
+        forget(f, p, hole);
+    }
 }
 
 /* Does the policy run this event? Marks a hole as read. */
 static bool wants(struct find *f, struct bus_position *p, const struct store_logged *row)
 {
     int64_t seq = row->event.seq;
-    bool hole = p->hole_read < p->hole_count && p->holes[p->hole_read] == seq;
-    bool wanted = bus_position_wants(p, seq, p->hole_read);
+    bool hole = next_hole(f, p) == seq;
+    const struct bus_wanted *wanted = bus_generation_wants(f->bus->generation, p, row->type_name);
     if (hole)
-        p->hole_read++;
-    if (!wanted)
+        take_hole(p, seq);
+    else if (seq <= p->seen || (wanted && seq <= wanted->since))
         return false;
-    bool subscribed = is_subscribed(f->bus, p, row->type_name);
-    if (subscribed && row->event.type && row->event.values)
+    if (wanted && row->event.type && row->event.values)
         return true;
     if (hole || find_held(p, seq))
         forget(f, p, seq);
-    else if (subscribed)
-        log_event(LOG_WARN, "event cannot be read and is passed over",
-                  LOG_S("policy", p->policy->name), LOG_S("type", row->type_name),
-                  LOG_I("seq", seq));
+    else if (wanted)
+        log_event(LOG_WARN, "event cannot be read and is passed over", LOG_S("policy", p->name),
+                  LOG_S("type", row->type_name), LOG_I("seq", seq));
     return false;
 }
 
@@ -132,7 +138,7 @@ static void add_row(struct find *f, const struct store_logged *row)
 static int read_log(struct bus *b, struct arena *a, struct store_log_query *q, struct rows *ret,
                     struct err *err)
 {
-    const struct store_schema *schema = b->conf.schema;
+    const struct store_schema *schema = b->generation->schema;
     if (store_log_read(b->session, a, schema, q, &ret->rows, &ret->count, &ret->next, err) == 0)
         return 0;
     q->limit = 1;
@@ -245,7 +251,9 @@ static void settle(struct find *f)
     dispatch(f);
     s->cursor = f->cursor;
     bool holes_left = s->hole_next < s->hole_count;
-    if (!holes_left && s->cursor >= b->last_seq) {
+    if (b->paused) { /* the store has switched meanwhile: bus_switch goes on from here */
+        s->reading = false;
+    } else if (!holes_left && s->cursor >= b->last_seq) {
         s->mode = BUS_LIVE;
         s->reading = false;
     } else if (!bus_commit_has_room(b, s)) {
@@ -263,6 +271,86 @@ static void pause_reading(struct bus *b, const struct err *err)
                      loop_now_ns(b->conf.main_loop) + PAUSE_NS);
 }
 
+static void park(struct bus *b, struct bus_position *p, const struct store_letter *l)
+{
+    struct bus_set *set = bus_set_command(b, BUS_SET_PARK, p, l->key, l->seq, l->id);
+    bus_lock(b);
+    bus_dispatch(b, set);
+    bus_unlock(b);
+}
+
+static int park_keys(struct bus *b, struct bus_position *p, struct err *err)
+{
+    int64_t before = 0;
+    size_t count;
+    do {
+        struct arena *a = arena_new(0);
+        struct store_letter *letters;
+        if (store_log_letters(b->session, a, p->name, before, BUS_WINDOW, &letters, &count, err) <
+            0) {
+            arena_free(a);
+            return err_wrap(err, "load letters of %.*s", STR_ARG(p->name));
+        }
+        for (size_t i = 0; i < count; i++) {
+            before = letters[i].id;
+            if (letters[i].policy == p->number)
+                park(b, p, &letters[i]);
+        }
+        arena_free(a);
+    } while (count == BUS_WINDOW);
+    p->load_parked = false;
+    return 0;
+}
+
+static void use_held(struct bus *b, struct arena *a, struct store_held *rows, size_t count)
+{
+    for (int i = 0; i < b->position_count; i++)
+        b->positions[i]->held_row_count = 0;
+    for (size_t i = 0, n; i < count; i += n) {
+        for (n = 1; i + n < count && rows[i + n].policy == rows[i].policy;)
+            n++;
+        struct bus_position *p = bus_find(b, rows[i].policy);
+        if (!p)
+            continue;
+        p->held_rows = &rows[i];
+        p->held_row_count = n;
+    }
+    if (b->held_arena)
+        arena_free(b->held_arena);
+    b->held_arena = a;
+    b->load_held = false;
+}
+
+/* What must be known before anything is read for a generation: which events are held, and since
+ * which try; and which keys are parked. */
+static int load(struct bus *b, struct err *err)
+{
+    struct store_held *rows;
+    size_t count;
+    if (b->load_held) {
+        struct arena *a = arena_new(0);
+        if (store_log_held(b->session, a, &rows, &count, err) < 0) {
+            arena_free(a);
+            return err_wrap(err, "load the held list");
+        }
+        use_held(b, a, rows, count);
+    }
+    for (int i = 0; i < b->generation->policy_count; i++) {
+        struct bus_position *p = b->generation->positions[i];
+        if (p->load_parked && park_keys(b, p, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int read_step(struct find *f, struct arena *a, struct err *err)
+{
+    const struct bus_service *s = f->service;
+    if (load(f->bus, err) < 0)
+        return -1;
+    return s->hole_next < s->hole_count ? read_holes(f, a, err) : read_window(f, a, err);
+}
+
 /* False: reading failed. */
 static bool step(struct bus *b, struct bus_service *s)
 {
@@ -274,7 +362,7 @@ static bool step(struct bus *b, struct bus_service *s)
     bus_unlock(b);
     struct arena *a = arena_new(0);
     struct err err;
-    int rc = s->hole_next < s->hole_count ? read_holes(&f, a, &err) : read_window(&f, a, &err);
+    int rc = read_step(&f, a, &err);
     /* What was found before a failure is dispatched all the same: it counts as read. */
     settle(&f);
     drop(&f);
@@ -290,8 +378,8 @@ static struct bus_service *next_reading(struct bus *b)
     bus_lock(b);
     for (int i = 1; i <= b->service_count && !found; i++) {
         int at = (b->catchup_turn + i) % b->service_count;
-        if (b->services[at].reading)
-            found = &b->services[at];
+        if (b->services[at]->reading)
+            found = b->services[at];
     }
     bus_unlock(b);
     if (found)
@@ -317,7 +405,7 @@ void bus_catchup_wake(struct bus *b)
 {
     bus_lock(b);
     for (int i = 0; i < b->service_count; i++) {
-        struct bus_service *s = &b->services[i];
+        struct bus_service *s = b->services[i];
         if (s->mode == BUS_BEHIND && !s->reading)
             s->reading = bus_commit_has_room(b, s);
     }
@@ -326,117 +414,12 @@ void bus_catchup_wake(struct bus *b)
         loop_defer(b->conf.main_loop, &b->catchup);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Holes up to the cursor, of all policies, each once. */
-static void collect_holes(struct bus_service *s)
-{
-    size_t cap = 0, n = 0;
-    for (int i = 0; i < s->position_count; i++) {
-        const struct bus_position *p = s->positions[i];
-        vec_reserve(&s->holes, &cap, n + p->hole_count + 1, sizeof(*s->holes));
-        for (size_t j = 0; j < p->hole_count && p->holes[j] <= s->cursor; j++)
-            s->holes[n++] = p->holes[j];
-    }
-    qsort(s->holes, n, sizeof(*s->holes), ascending);
-    for (size_t i = 0; i < n; i++) {
-        if (s->hole_count == 0 || s->holes[s->hole_count - 1] != s->holes[i])
-            s->holes[s->hole_count++] = s->holes[i];
-    }
-}
-
-static void find_only_type(struct bus_service *s)
-{
-    s->only_type = s->positions[0]->policy->type_count > 0 ? s->positions[0]->policy->types[0]->name
-                                                           : s->only_type;
-    for (int i = 0; i < s->position_count; i++) {
-        const struct bus_policy *policy = s->positions[i]->policy;
-        for (int j = 0; j < policy->type_count; j++) {
-            if (!str_eq(policy->types[j]->name, s->only_type)) {
-                s->only_type = (struct str){NULL, 0};
-                return;
-            }
-        }
-    }
-}
-
-static void init_service(struct bus_service *s)
-{
-    s->cursor = s->positions[0]->high;
-    for (int i = 1; i < s->position_count; i++) {
-        if (s->positions[i]->high < s->cursor)
-            s->cursor = s->positions[i]->high;
-    }
-    collect_holes(s);
-    find_only_type(s);
-}
-
-static int load_held(struct bus *b, struct err *err)
-{
-    struct store_held *rows;
-    size_t count;
-    if (store_log_held(b->session, b->arena, &rows, &count, err) < 0)
-        return err_wrap(err, "load the held list");
-    for (size_t i = 0, n; i < count; i += n) {
-        for (n = 1; i + n < count && rows[i + n].policy == rows[i].policy;)
-            n++;
-        struct bus_position *p = bus_find(b, rows[i].policy);
-        if (!p)
-            continue;
-        p->held_rows = &rows[i];
-        p->held_row_count = n;
-    }
-    return 0;
-}
-
-static void park(struct bus *b, const struct bus_position *p, const struct store_letter *l)
-{
-    struct bus_set *set = bus_set_command(b, BUS_SET_PARK, p->service, l->key, l->seq, l->id);
-    bus_lock(b);
-    bus_dispatch(b, set);
-    bus_unlock(b);
-}
-
-static int park_keys(struct bus *b, const struct bus_position *p, struct err *err)
-{
-    int64_t before = 0;
-    size_t count;
-    do {
-        struct arena *a = arena_new(0);
-        struct store_letter *letters;
-        if (store_log_letters(b->session, a, p->policy->name, before, BUS_WINDOW, &letters, &count,
-                              err) < 0) {
-            arena_free(a);
-            return err_wrap(err, "load letters of %.*s", STR_ARG(p->policy->name));
-        }
-        for (size_t i = 0; i < count; i++) {
-            before = letters[i].id;
-            if (letters[i].policy == p->number)
-                park(b, p, &letters[i]);
-        }
-        arena_free(a);
-    } while (count == BUS_WINDOW);
-    return 0;
-}
-
 int bus_catchup_start(struct bus *b, struct err *err)
 {
     b->catchup.fn = on_turn;
     b->catchup_pause.fn = on_pause_over;
     b->session = store_session_new(b->conf.store, b->conf.main_loop, err);
-    if (!b->session || load_held(b, err) < 0)
-        return -1;
-    for (int i = 0; i < b->service_count; i++)
-        init_service(&b->services[i]);
-    for (int i = 0; i < b->conf.policy_count; i++) {
-        if (b->positions[i].policy->park && park_keys(b, &b->positions[i], err) < 0)
-            return -1;
-    }
-    return 0;
+    return b->session ? load(b, err) : -1;
 }
 
 void bus_catchup_stop(struct bus *b)

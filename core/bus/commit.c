@@ -27,7 +27,7 @@ static int mark(struct bus *b, const struct store_note *n, struct err *err)
         return 0;
     if (!bus_position_mark(p, n->seq))
         return err_set(err, ERR_CONFLICT, "event %lld is done already for policy %.*s",
-                       (long long)n->seq, STR_ARG(p->policy->name));
+                       (long long)n->seq, STR_ARG(p->name));
     vec_reserve(&b->marks, &b->mark_cap, b->mark_count + 1, sizeof(*b->marks));
     b->marks[b->mark_count++] = (struct bus_mark){p, n->seq};
     touch(b, p);
@@ -54,11 +54,11 @@ static int mark_all(struct bus *b, const struct store_unit *accepted, struct err
  * hole. */
 static void bring_forward(struct bus *b)
 {
-    for (int i = 0; i < b->conf.policy_count; i++) {
-        struct bus_position *p = &b->positions[i];
+    for (int i = 0; i < b->generation->policy_count; i++) {
+        struct bus_position *p = b->generation->positions[i];
         if (p->service->cursor - p->high <= BUS_IDLE_LAG)
             continue;
-        if (p->open_count - p->pending_count > BUS_IDLE_OPEN)
+        if (p->open_count - p->pending_count + p->dropped_count > BUS_IDLE_OPEN)
             continue;
         touch(b, p);
         p->high = p->service->cursor;
@@ -186,11 +186,24 @@ void bus_commit_committed(void *ctx, struct store_unit *accepted)
         take_timers(b, u);
     }
     for (int i = 0; i < b->service_count; i++) {
-        struct bus_service *s = &b->services[i];
+        struct bus_service *s = b->services[i];
         if (s->mode == BUS_LIVE && s->cursor < b->last_seq)
             s->cursor = b->last_seq;
     }
     fault_hit("bus.dispatch");
+    bus_unlock(b);
+}
+
+/* What is committed from here on is read from the log, by the next generation. */
+void bus_commit_switched(void *ctx)
+{
+    struct bus *b = ctx;
+    bus_lock(b);
+    b->paused = true;
+    for (int i = 0; i < b->service_count; i++) {
+        b->services[i]->mode = BUS_BEHIND;
+        b->services[i]->reading = false;
+    }
     bus_unlock(b);
 }
 
@@ -207,6 +220,8 @@ int64_t bus_commit_window(const struct bus *b)
 bool bus_commit_has_room(const struct bus *b, const struct bus_service *s)
 {
     size_t window = (size_t)bus_commit_window(b);
+    if (b->paused || s->position_count == 0)
+        return false;
     if (s->counted > b->conf.max_outstanding)
         return false;
     for (int i = 0; i < s->position_count; i++) {

@@ -10,8 +10,12 @@ struct bus_worker;
 
 /* One try of one event by one policy. */
 struct bus_delivery {
-    const struct bus_policy *policy;
-    const struct store_event *event; /* stays valid until the delivery has ended */
+    const struct bus_policy *policy; /* of the generation that was live when the try started; stays
+                                        valid, like the next three, until the delivery has ended */
+    int64_t generation;              /* its number (store_switched), */
+    void *program;                   /* and what bus_switch was given for it */
+    const struct store_event *event; /* decoded with that generation's schema, whatever it was
+                                        written with: its type is one of the schema's own */
     int tries;                       /* this try: 1.. */
     int64_t letter_id;               /* of a retried letter, else 0 */
     int64_t committed_ns; /* monotonic time of the event's COMMIT; 0 if it came from the log */

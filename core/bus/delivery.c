@@ -63,6 +63,8 @@ static void leave_handler(struct bus_item *item)
 {
     assert(item->state == BUS_ITEM_RUNNING);
     struct bus_worker *w = item->set->owner->worker;
+    bus_generation_unref(item->generation);
+    item->generation = NULL;
     w->running--;
     bus_worker_schedule(w);
 }
@@ -75,8 +77,8 @@ static void write_again_later(struct bus_item *item, const struct store_unit *u)
     struct bus_key *key = item->set->owner;
     struct loop *loop = key->worker->loop;
     const struct store_note *old = u->notes;
-    log_event(LOG_WARN, "the failure of a policy cannot be written",
-              LOG_S("policy", item->position->policy->name), LOG_I("seq", item->set->seq),
+    log_event(LOG_WARN, "the end of a delivery cannot be written",
+              LOG_I("policy", item->position->number), LOG_I("seq", item->set->seq),
               LOG_C("error", u->err.message));
     key->rewrite = store_unit_new();
     struct store_note *n = store_unit_note(key->rewrite, old->kind);
@@ -91,6 +93,24 @@ static void write_again_later(struct bus_item *item, const struct store_unit *u)
                      loop_now_ns(loop) + bus_of(item)->conf.first_pause_ms * NS_PER_MS);
 }
 
+/* The policy was taken away while the item was busy: it waits on disk. False if it is declared. */
+static bool drop_inactive(struct bus_item *item)
+{
+    struct bus *b = bus_of(item);
+    bus_lock(b);
+    bool active = item->position->active;
+    if (!active && item->set->kind != BUS_SET_LETTER)
+        bus_delivery_drop(item, item->set->owner->counted);
+    bus_unlock(b);
+    if (active)
+        return false;
+    if (item->set->kind == BUS_SET_LETTER)
+        end_letter(item, false);
+    else
+        item->set->owner->items--;
+    return true;
+}
+
 static void on_held(struct bus_item *item, const struct store_note *n)
 {
     struct loop *loop = item->set->owner->worker->loop;
@@ -98,13 +118,18 @@ static void on_held(struct bus_item *item, const struct store_note *n)
     item->state = BUS_ITEM_HELD;
     item->due_ns = loop_now_ns(loop) + in_ms * NS_PER_MS;
     set_held(item, true);
-    bus_key_next(item->set->owner);
+    struct bus_key *key = item->set->owner;
+    drop_inactive(item);
+    bus_key_next(key);
 }
 
 static void on_letter(struct bus_item *item, const struct store_note *n)
 {
-    if (item->position->policy->park)
-        bus_key_park(item->set->owner, n->letter_id, item->set->seq);
+    struct bus_key *key = item->set->owner;
+    const struct bus_policy *policy =
+        bus_generation_policy(key->worker->generation, item->position);
+    if (policy && policy->park)
+        bus_key_park(key, item->position, n->letter_id, item->set->seq);
     end_item(item, true);
 }
 
@@ -198,18 +223,81 @@ static bool is_open(struct bus_item *item)
     return open;
 }
 
+void bus_delivery_drop(struct bus_item *item, bool counted)
+{
+    struct bus *b = bus_of(item);
+    if (bus_position_drop(item->position, item->set->seq) && counted)
+        bus_count(b, item->set->service, -1);
+    item->position->held -= item->held;
+    item->held = false;
+    item->state = BUS_ITEM_ENDED;
+}
+
+/* The policy does not want this type any more: as done, so that it does not stay a hole for ever. */
+static void forget(struct bus_item *item)
+{
+    log_event(LOG_WARN, "event passed over", LOG_S("service", item->set->service->name),
+              LOG_S("type", item->set->type_name), LOG_I("seq", item->set->seq));
+    struct store_unit *u = store_unit_new();
+    struct store_note *n = store_unit_note(u, STORE_NOTE_DONE);
+    n->policy = item->position->number;
+    n->seq = item->set->seq;
+    n->tries = item->held ? 1 : 0;
+    item->state = BUS_ITEM_WRITING;
+    submit(item, u);
+}
+
+static void run(struct bus_item *item, const struct bus_policy *policy)
+{
+    struct bus_worker *w = item->set->owner->worker;
+    struct bus_delivery *d = &item->delivery;
+    item->state = BUS_ITEM_RUNNING;
+    item->tries++;
+    item->generation = bus_generation_ref(w->generation);
+    d->policy = policy;
+    d->generation = w->generation->number;
+    d->program = w->generation->program;
+    d->event = item->set->event;
+    d->tries = item->tries;
+    d->owner = NULL;
+    d->committed_ns = item->set->committed_ns;
+    w->running++;
+    w->deliver(w->ctx, d);
+}
+
+/* Its type is not declared any more: what can be said of it without running it. */
+static void fail_letter(struct bus_item *item)
+{
+    struct bus_failure why = {true, STR("undeclared"),
+                              STR("the letter's event has a type that is not declared"),
+                              STR("")};
+    item->tries++;
+    item->state = BUS_ITEM_WRITING;
+    submit(item, failure_unit(item, &why));
+}
+
 void bus_delivery_start(struct bus_item *item)
 {
     struct bus_key *key = item->set->owner;
     struct bus_worker *w = key->worker;
     key->state = BUS_KEY_BUSY;
-    item->state = BUS_ITEM_RUNNING;
-    item->tries++;
-    item->delivery.tries = item->tries;
-    item->delivery.owner = NULL;
-    item->delivery.committed_ns = item->set->committed_ns;
-    w->running++;
-    w->deliver(w->ctx, &item->delivery);
+    const struct bus_policy *policy;
+    while ((policy = bus_generation_policy(w->generation, item->position)) == NULL) {
+        if (drop_inactive(item)) {
+            bus_key_next(key);
+            return;
+        }
+        bus_worker_refresh(w);
+    }
+    struct bus_generation *g = w->generation;
+    bool letter = item->set->kind == BUS_SET_LETTER;
+    bool wanted = letter || bus_generation_wants(g, item->position, item->set->type_name);
+    if (wanted && bus_set_decode(item->set, g))
+        run(item, policy);
+    else if (letter)
+        fail_letter(item);
+    else
+        forget(item);
 }
 
 void bus_delivery_rewrite(struct bus_key *key)

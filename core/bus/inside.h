@@ -22,6 +22,7 @@
 enum bus_open_state {
     BUS_OPEN,    /* dispatched, not done */
     BUS_PENDING, /* done if the transaction under way commits */
+    BUS_DROPPED, /* not done and not in memory: to be read from the log again */
     BUS_GONE     /* done; its slot is reclaimed later */
 };
 
@@ -30,25 +31,28 @@ struct bus_open {
     enum bus_open_state state;
 };
 
-/* A policy and how far it is. */
+/* A policy and how far it is. Stays until the bus is freed, whether it is declared or not. */
 struct bus_position {
-    const struct bus_policy *policy;
+    int index;       /* in bus.positions */
+    struct str name; /* lock */
     struct bus_service *service;
     int64_t number; /* durable */
-    int64_t high;   /* lock: everything of its types up to here is done, but the open ones and the
-                       rest of holes */
-    int64_t start_high; /* high when the bus was made */
-    int64_t *holes;     /* of the start, ascending */
-    size_t hole_count;
-    size_t hole_next;      /* lock: holes below this index were dispatched */
-    size_t hole_read;      /* main: holes below this index were read from the log */
+    bool active;    /* lock: the newest generation declares it */
+    int64_t high;   /* lock: everything of its types up to here is done, but what is in open */
+    int64_t seen;   /* main: everything up to here was dispatched or is in open; what its service
+                       read since may be more. Set under the lock */
     struct bus_open *open; /* lock: ascending; [open_from, open_end) */
     size_t open_from, open_end, open_cap;
-    size_t open_count, pending_count;   /* lock: not gone; of these pending */
-    int64_t held;                       /* lock: of these on the held list */
-    const struct store_held *held_rows; /* main: of the start, by seq */
+    size_t open_count, pending_count;   /* lock: open or pending; of these pending */
+    size_t dropped_count;               /* lock */
+    int64_t held;                       /* lock: of the open ones on the held list */
+    int64_t read_to;                    /* main: dropped ones up to here were read again, */
+    size_t unread;                      /* and so many were not */
+    const struct store_held *held_rows; /* main: in bus.held_arena, by seq */
     size_t held_row_count;
-    bool touched; /* writer: in the transaction under way */
+    bool was_active, parks; /* main */
+    bool load_parked;       /* main: its letters park keys that nobody was told of yet */
+    bool touched;           /* writer: in the transaction under way */
     int64_t saved_high;
     struct bus_position *next_touched;
 };
@@ -58,18 +62,19 @@ enum bus_mode {
     BUS_LIVE    /* events come from the writer as they are committed */
 };
 
-struct bus_service {
+struct bus_service { /* stays until the bus is freed */
     struct str name;
     int index;
-    struct bus_position **positions;
+    struct bus_position **positions; /* lock: the active ones */
     int position_count;
+    size_t position_cap;
     enum bus_mode mode; /* lock */
     bool reading;       /* lock: BEHIND and the main loop is at it */
     int64_t cursor;     /* lock: newest seq dispatched */
     int64_t counted;    /* lock: its part of bus.outstanding */
-    int64_t *holes; /* main: start holes up to the first cursor, of all its policies, ascending */
-    size_t hole_count, hole_next;
-    struct str only_type; /* if its policies have but one type */
+    int64_t *holes; /* main: dropped ones up to the first cursor, of all its policies, ascending */
+    size_t hole_count, hole_next, hole_cap;
+    struct str only_type; /* main: if its policies have but one type */
 };
 
 /* Which policies of a service want events of a type. */
@@ -78,6 +83,30 @@ struct bus_subscription {
     struct bus_service *service;
     struct bus_position **positions;
     int position_count;
+};
+
+/* A type of a policy, and the event after which it wants it. */
+struct bus_wanted {
+    struct str type;
+    int64_t since;
+};
+
+/* What one load of the scripts declared. Never changed once it is bus.generation. In its arena. */
+struct bus_generation {
+    atomic_int refs; /* bus.generation, workers, tries, events decoded with its schema */
+    struct arena *arena;
+    int64_t number;
+    const struct store_schema *schema;
+    void *program;
+    void (*release)(void *ctx);
+    void *release_ctx;
+    struct bus_policy *policies;
+    int policy_count;
+    struct bus_wanted **wanted;      /* by index of the policy, then of its types */
+    struct bus_position **positions; /* by index of the policy */
+    int *by_position;                /* by index of the position: 1 + that of the policy, or 0 */
+    int position_count;
+    struct map *subscriptions; /* by name of the type */
 };
 
 enum bus_item_state {
@@ -97,6 +126,7 @@ struct bus_item {
     int tries;          /* so far */
     int64_t next_at_ms; /* wall clock, of a held one from the start */
     int64_t due_ns;     /* HELD: when to try again */
+    struct bus_generation *generation; /* RUNNING: referenced */
     struct bus_delivery delivery;
 };
 
@@ -119,8 +149,10 @@ struct bus_set {
     int64_t seq, letter_id;
     int64_t committed_ns;            /* 0: it was read from the log */
     const struct store_event *event; /* in unit or arena */
-    struct store_unit *unit;         /* referenced, or NULL */
-    struct arena *arena;             /* owned, or NULL */
+    struct str type_name, type_service; /* of the event */
+    struct store_unit *unit;            /* referenced, or NULL */
+    struct arena *arena;                /* owned, or NULL */
+    struct bus_generation *generation;  /* whose type an event in arena has; referenced, or NULL */
     int at;                          /* the pass over the items goes on here */
     int count;
     struct bus_item items[];
@@ -136,6 +168,7 @@ struct bus_slot {
     bool posted;       /* lock: the mail is on its way */
     bool waiting;      /* lock: requests wait for room */
     bool wake;         /* lock: there is room for them */
+    bool switched;     /* lock: there is a newer generation */
     struct bus_slot *next_post;
 };
 
@@ -149,6 +182,7 @@ enum bus_key_state {
 };
 
 struct bus_parking {
+    struct bus_position *position;
     int64_t letter_id, seq;
 };
 
@@ -163,7 +197,6 @@ struct bus_key {
     struct loop_timer timer;
     bool counted;     /* its items are part of bus.outstanding */
     int64_t items;    /* not ended, of sets */
-    int64_t last_seq; /* newest accepted */
     struct bus_parking *parkings;
     size_t parking_count, parking_cap;
     struct store_unit *rewrite; /* a failure that could not be written yet */
@@ -183,6 +216,8 @@ struct bus_worker {
     struct list ready, writes, waiters;
     struct loop_defer turn;
     int running;
+    struct bus_generation *generation; /* of the tries it starts; referenced */
+    int64_t vanished;                  /* of bus.vanished: how many it has dealt with */
 };
 
 /* (policy, seq) that the transaction under way marks as done. */
@@ -205,11 +240,15 @@ struct bus {
     struct arena *arena;
     const struct clock *clock;
     struct store_hooks hooks;
-    struct bus_position *positions;  /* by index of their policy */
+    /* lock; the main loop alone changes these, and reads them without: */
+    struct bus_generation *generation; /* the newest; referenced */
+    struct bus_position **positions;
     struct bus_position **by_number; /* ascending */
-    struct bus_service *services;
+    int position_count;
+    size_t position_cap, by_number_cap;
+    struct bus_service **services;
     int service_count;
-    struct map *subscriptions; /* by name of the type */
+    size_t service_cap;
     struct bus_slot *slots;
     atomic_bool started, stopping;
     _Atomic int64_t outstanding;
@@ -218,6 +257,8 @@ struct bus {
     pthread_mutex_t lock, post_lock;
     int64_t last_seq;     /* lock: newest committed */
     int64_t committed_ns; /* lock: when the batch that is being dispatched was committed */
+    bool paused;          /* lock: the store has switched, the bus has not yet */
+    int64_t vanished;     /* lock: how many times a policy left */
     int flags;            /* lock: what the main mail shall look after */
     int64_t timers_due_ms;
     bool main_posted;
@@ -230,6 +271,8 @@ struct bus {
     struct bus_position *touched;
 
     struct store_session *session; /* main, from here on */
+    struct arena *held_arena;      /* of the held list as it was last read */
+    bool load_held;                /* it must be read again */
     struct loop_defer catchup;
     struct loop_timer catchup_pause;
     int catchup_turn;
@@ -245,40 +288,70 @@ void bus_unlock(struct bus *b);
 void bus_count(struct bus *b, struct bus_service *s, int64_t n);
 /* Under the lock: hands the set to the worker of its key. Consumes. */
 void bus_dispatch(struct bus *b, struct bus_set *set);
+/* Under the lock, or on the main loop's thread. */
 const struct bus_subscription *bus_subscriptions(const struct bus *b, struct str type_name);
 /* The position with this durable number, or NULL. */
 struct bus_position *bus_find(const struct bus *b, int64_t number);
+
+/* generation.c */
+/* With one reference; positions are to be attached, one a policy, and then sealed. */
+struct bus_generation *bus_generation_new(const struct bus_switch *sw);
+void bus_generation_attach(struct bus_generation *g, int policy, struct bus_position *p);
+void bus_generation_seal(struct bus_generation *g, int position_count);
+struct bus_generation *bus_generation_ref(struct bus_generation *g);
+/* Not under the lock. Harmless for NULL. */
+void bus_generation_unref(void *generation);
+/* The policy of this position, or NULL if the generation does not declare it. */
+const struct bus_policy *bus_generation_policy(const struct bus_generation *g,
+                                               const struct bus_position *p);
+/* Does it want events of that type? NULL if not. */
+const struct bus_wanted *bus_generation_wants(const struct bus_generation *g,
+                                              const struct bus_position *p, struct str type);
+
+/* switch.c */
+/* rows: the policies' durable ones. */
+void bus_switch_apply(struct bus *b, const struct bus_switch *sw, const struct store_policy *rows);
 
 /* set.c */
 struct bus_set *bus_set_new(struct bus *b, enum bus_set_kind kind, struct bus_service *s,
                             struct bus_position *const *positions, int count);
 /* The event lives in u, of which it takes a reference. */
 void bus_set_borrow(struct bus_set *set, struct store_unit *u, const struct store_event *e);
-/* Copies the event. */
+/* Copies the event, which was decoded with the newest generation. Main loop's thread. */
 void bus_set_copy(struct bus_set *set, const struct store_event *e);
-struct bus_set *bus_set_command(struct bus *b, enum bus_set_kind kind, struct bus_service *s,
+/* Lets go of the unit, or the generation, that the event came with, unless it is g: a queue that
+ * stands still must not keep either. Not while a try of it runs. */
+void bus_set_detach(struct bus_set *set, const struct bus_generation *g);
+/* The event as g declares it; false if g does not declare its type. Not while a try of it runs. */
+bool bus_set_decode(struct bus_set *set, struct bus_generation *g);
+struct bus_set *bus_set_command(struct bus *b, enum bus_set_kind kind, struct bus_position *p,
                                 struct str key, int64_t seq, int64_t letter_id);
 void bus_set_free(struct bus_set *set);
 /* Deep copy. */
 void bus_set_copy_event(struct arena *a, const struct store_event *e, struct store_event *ret);
 
 /* position.c: all under the lock. */
-/* Opens seq, newer than all opened before. */
+/* Enters holes, ascending, as dropped: before anything is opened. */
+void bus_position_restore(struct bus_position *p, const int64_t *holes, size_t count);
+/* Opens seq: a dropped one, or one that is not there yet. */
 void bus_position_open(struct bus_position *p, int64_t seq);
 bool bus_position_is_open(const struct bus_position *p, int64_t seq);
 /* Marks seq as done if this transaction commits. False if it is not open. */
 bool bus_position_mark(struct bus_position *p, int64_t seq);
 void bus_position_settle(struct bus_position *p, int64_t seq, bool committed);
+/* An open one is in memory no longer. False if it is not open (done, or being done). */
+bool bus_position_drop(struct bus_position *p, int64_t seq);
+/* The first dropped one above seq, or INT64_MAX. */
+int64_t bus_position_next_dropped(const struct bus_position *p, int64_t seq);
 /* Appends the holes below high to *ret (grown with *cap); returns their count. */
 size_t bus_position_holes(const struct bus_position *p, int64_t **ret, size_t *cap);
-/* Shall seq be dispatched by catching up? With the hole that is next. */
-bool bus_position_wants(const struct bus_position *p, int64_t seq, size_t hole);
 void bus_position_free(struct bus_position *p);
 
 /* commit.c: the store's hooks. */
 int bus_commit_before(void *ctx, struct store_tx *tx, struct store_unit *accepted, struct err *err);
 void bus_commit_rolled_back(void *ctx, struct store_unit *accepted);
 void bus_commit_committed(void *ctx, struct store_unit *accepted);
+void bus_commit_switched(void *ctx);
 /* Events of a window for this service: fewer when the limits are small. */
 int64_t bus_commit_window(const struct bus *b);
 /* Under the lock: may a service that lags read on? */
@@ -305,12 +378,21 @@ void bus_key_accept(struct bus_worker *w, struct bus_set *set);
 /* What comes next for a key that neither runs nor writes; may free it. */
 void bus_key_next(struct bus_key *key);
 void bus_key_free(struct bus_key *key);
-void bus_key_park(struct bus_key *key, int64_t letter_id, int64_t seq);
+void bus_key_park(struct bus_key *key, struct bus_position *p, int64_t letter_id, int64_t seq);
 void bus_key_unpark(struct bus_key *key, int64_t letter_id);
+/* Under the lock: what waits for policies that are not declared any more leaves the queue. */
+void bus_key_drop(struct bus_key *key);
+/* Afterwards, without the lock: goes on with the worker's new generation; may free the key. */
+void bus_key_adopt(struct bus_key *key);
 /* Nothing of it runs before the next start. */
 void bus_key_leave(struct bus_key *key);
 
+/* Takes the newest generation; not under the lock. */
+void bus_worker_refresh(struct bus_worker *w);
+
 /* delivery.c */
+/* Under the lock: the event waits for its policy on disk alone. */
+void bus_delivery_drop(struct bus_item *item, bool counted);
 void bus_delivery_start(struct bus_item *item);
 void bus_delivery_rewrite(struct bus_key *key);
 void bus_delivery_detach(struct bus_worker *w);

@@ -161,10 +161,14 @@ void bus_key_free(struct bus_key *key)
     free(key);
 }
 
-void bus_key_park(struct bus_key *key, int64_t letter_id, int64_t seq)
+void bus_key_park(struct bus_key *key, struct bus_position *p, int64_t letter_id, int64_t seq)
 {
+    for (size_t i = 0; i < key->parking_count; i++) {
+        if (key->parkings[i].letter_id == letter_id) /* it was told of again */
+            return;
+    }
     vec_reserve(&key->parkings, &key->parking_cap, key->parking_count + 1, sizeof(*key->parkings));
-    key->parkings[key->parking_count++] = (struct bus_parking){letter_id, seq};
+    key->parkings[key->parking_count++] = (struct bus_parking){p, letter_id, seq};
 }
 
 void bus_key_unpark(struct bus_key *key, int64_t letter_id)
@@ -206,16 +210,45 @@ static int64_t items_left(const struct bus_set *set)
     return n;
 }
 
+static bool has_item(const struct bus_set *set, const struct bus_position *p)
+{
+    for (int i = 0; i < set->count; i++) {
+        if (set->items[i].position == p && set->items[i].state != BUS_ITEM_ENDED)
+            return true;
+    }
+    return false;
+}
+
+/* The last set in the queue that is not newer: the queue's end, but for a policy that returned and
+ * reads what it missed. What came twice is ended in `set`. */
+static struct list *find_place(struct bus_key *key, struct bus_set *set)
+{
+    struct list *at = key->sets.prev;
+    while (at != &key->sets && list_entry(at, struct bus_set, node)->seq > set->seq)
+        at = at->prev;
+    for (struct list *same = at; same != &key->sets; same = same->prev) {
+        const struct bus_set *other = list_entry(same, struct bus_set, node);
+        if (other->seq != set->seq)
+            break;
+        for (int i = 0; i < set->count; i++) {
+            if (has_item(other, set->items[i].position) &&
+                !fault_hit("bus.again")) /* fail: the copy runs as well */
+                set->items[i].state = BUS_ITEM_ENDED;
+        }
+    }
+    return at;
+}
+
 /* False if it is in the queue already. */
 static bool accept_event(struct bus_key *key, struct bus_set *set)
 {
-    if (set->seq <= key->last_seq && !fault_hit("bus.again")) /* fail: the copy runs as well */
-        return false;
+    struct list *after = find_place(key, set);
     int64_t n = items_left(set);
+    if (n == 0)
+        return false;
     restore_due(key->worker, set);
-    key->last_seq = set->seq;
     key->items += n;
-    list_push(&key->sets, &set->node);
+    list_push(after->next, &set->node); /* before the one that follows */
     if (!key->counted)
         count(key, -n);
     return true;
@@ -241,7 +274,7 @@ static bool enter(struct bus_key *key, struct bus_set *set)
     case BUS_SET_LETTER:
         return accept_letter(key, set);
     case BUS_SET_PARK:
-        bus_key_park(key, set->letter_id, set->seq);
+        bus_key_park(key, set->items[0].position, set->letter_id, set->seq);
         return false;
     case BUS_SET_UNPARK:
         bus_key_unpark(key, set->letter_id);
@@ -260,4 +293,89 @@ void bus_key_accept(struct bus_worker *w, struct bus_set *set)
         bus_set_free(set);
     if (key->state == BUS_KEY_NEW || key->state == BUS_KEY_PARKED)
         bus_key_next(key);
+}
+
+void bus_key_drop(struct bus_key *key)
+{
+    list_each (node, &key->sets) {
+        struct bus_set *set = list_entry(node, struct bus_set, node);
+        for (int i = 0; i < set->count; i++) {
+            struct bus_item *item = &set->items[i];
+            bool waits = item->state == BUS_ITEM_WAITING || item->state == BUS_ITEM_HELD;
+            if (!waits || item->position->active)
+                continue;
+            bus_delivery_drop(item, key->counted);
+            key->items--;
+        }
+    }
+}
+
+static bool is_busy(const struct bus_set *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        if (set->items[i].state == BUS_ITEM_RUNNING || set->items[i].state == BUS_ITEM_WRITING)
+            return true;
+    }
+    return false;
+}
+
+/* Letters of policies that are gone wait for their operator again. True if `current` was one. */
+static bool drop_letters(struct bus_key *key, const struct bus_generation *g)
+{
+    bool current = false;
+    list_each (node, &key->letters) {
+        struct bus_set *set = list_entry(node, struct bus_set, node);
+        if (is_busy(set) || bus_generation_policy(g, set->items[0].position)) {
+            if (!is_busy(set))
+                bus_set_detach(set, g);
+            continue;
+        }
+        current |= key->current == &set->items[0];
+        list_remove(node);
+        bus_set_free(set);
+    }
+    return current;
+}
+
+static bool drop_parkings(struct bus_key *key, const struct bus_generation *g)
+{
+    size_t n = 0, before = key->parking_count;
+    for (size_t i = 0; i < before; i++) {
+        const struct bus_policy *policy = bus_generation_policy(g, key->parkings[i].position);
+        if (policy && policy->park)
+            key->parkings[n++] = key->parkings[i];
+    }
+    key->parking_count = n;
+    return n < before;
+}
+
+void bus_key_adopt(struct bus_key *key)
+{
+    const struct bus_generation *g = key->worker->generation;
+    bool again = drop_parkings(key, g);
+    bool letter = drop_letters(key, g);
+    list_each (node, &key->sets) {
+        struct bus_set *set = list_entry(node, struct bus_set, node);
+        if (!is_busy(set))
+            bus_set_detach(set, g);
+    }
+    switch (key->state) {
+    case BUS_KEY_READY:
+        if (!letter && key->current->state != BUS_ITEM_ENDED)
+            return;
+        list_remove(&key->ready);
+        break;
+    case BUS_KEY_HELD:
+        loop_timer_stop(key->worker->loop, &key->timer);
+        break;
+    case BUS_KEY_PARKED:
+        if (!again)
+            return;
+        break;
+    case BUS_KEY_NEW:
+    case BUS_KEY_BUSY:
+    case BUS_KEY_LEFT:
+        return;
+    }
+    bus_key_next(key);
 }

@@ -28,7 +28,7 @@ static int read_event(struct bus *b, struct store_session *ss, struct arena *a, 
     struct store_log_query q = {.from = seq, .limit = 1, .scan_limit = 1};
     size_t count;
     int64_t next;
-    if (store_log_read(ss, a, b->conf.schema, &q, ret, &count, &next, err) < 0)
+    if (store_log_read(ss, a, b->generation->schema, &q, ret, &count, &next, err) < 0)
         return -1;
     if (count == 0 || (*ret)[0].event.seq != seq)
         return err_set(err, ERR_NOT_FOUND, "the letter's event is not in the log any more");
@@ -61,7 +61,7 @@ static enum bus_letter_result retry(struct bus *b, struct store_session *ss, str
     if (found == 0)
         return BUS_LETTER_GONE;
     struct bus_position *p = bus_find(b, l.policy);
-    if (!p)
+    if (!p || !p->active)
         return BUS_LETTER_NO_POLICY;
     if (read_event(b, ss, a, l.seq, &row, err) < 0)
         return BUS_LETTER_FAILED;
@@ -87,7 +87,7 @@ static void on_discarded(struct store_unit *u)
     bool gone = u->verdict == STORE_COMMITTED;
     if (gone && d->position && !atomic_load(&b->stopping)) {
         struct bus_set *set =
-            bus_set_command(b, BUS_SET_UNPARK, d->position->service, d->key, 0, d->id);
+            bus_set_command(b, BUS_SET_UNPARK, d->position, d->key, 0, d->id);
         bus_lock(b);
         bus_dispatch(b, set);
         bus_unlock(b);

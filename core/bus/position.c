@@ -8,8 +8,10 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
-static struct bus_open *find(const struct bus_position *p, int64_t seq)
+/* Index of the first one that is not below seq. */
+static size_t lower_bound(const struct bus_position *p, int64_t seq)
 {
     size_t low = p->open_from, end = p->open_end;
     while (low < end) {
@@ -19,7 +21,13 @@ static struct bus_open *find(const struct bus_position *p, int64_t seq)
         else
             end = middle;
     }
-    return low < p->open_end && p->open[low].seq == seq ? &p->open[low] : NULL;
+    return low;
+}
+
+static struct bus_open *find(const struct bus_position *p, int64_t seq)
+{
+    size_t at = lower_bound(p, seq);
+    return at < p->open_end && p->open[at].seq == seq ? &p->open[at] : NULL;
 }
 
 static void compact(struct bus_position *p)
@@ -33,22 +41,41 @@ static void compact(struct bus_position *p)
     p->open_end = n;
 }
 
-void bus_position_open(struct bus_position *p, int64_t seq)
+static void add(struct bus_position *p, int64_t seq, enum bus_open_state state)
 {
-    assert(p->open_end == p->open_from || p->open[p->open_end - 1].seq < seq);
-    if (p->open_end == p->open_cap && p->open_count <= p->open_cap / 2)
+    if (p->open_end == p->open_cap && p->open_count + p->dropped_count <= p->open_cap / 2)
         compact(p);
     vec_reserve(&p->open, &p->open_cap, p->open_end + 1, sizeof(*p->open));
-    p->open[p->open_end++] = (struct bus_open){seq, BUS_OPEN};
+    size_t at = lower_bound(p, seq); /* the end, but for a policy that has something to catch up */
+    memmove(&p->open[at + 1], &p->open[at], (p->open_end - at) * sizeof(*p->open));
+    p->open[at] = (struct bus_open){seq, state};
+    p->open_end++;
+}
+
+void bus_position_restore(struct bus_position *p, const int64_t *holes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        add(p, holes[i], BUS_DROPPED);
+    p->dropped_count = count;
+}
+
+void bus_position_open(struct bus_position *p, int64_t seq)
+{
+    struct bus_open *o = find(p, seq);
     p->open_count++;
-    if (p->hole_next < p->hole_count && p->holes[p->hole_next] == seq)
-        p->hole_next++;
+    if (!o) {
+        add(p, seq, BUS_OPEN);
+        return;
+    }
+    assert(o->state == BUS_DROPPED);
+    o->state = BUS_OPEN;
+    p->dropped_count--;
 }
 
 bool bus_position_is_open(const struct bus_position *p, int64_t seq)
 {
     const struct bus_open *o = find(p, seq);
-    return o && o->state != BUS_GONE;
+    return o && (o->state == BUS_OPEN || o->state == BUS_PENDING);
 }
 
 bool bus_position_mark(struct bus_position *p, int64_t seq)
@@ -76,23 +103,37 @@ void bus_position_settle(struct bus_position *p, int64_t seq, bool committed)
         p->open_from = p->open_end = 0;
 }
 
+bool bus_position_drop(struct bus_position *p, int64_t seq)
+{
+    struct bus_open *o = find(p, seq);
+    if (!o || o->state != BUS_OPEN)
+        return false;
+    o->state = BUS_DROPPED;
+    p->open_count--;
+    p->dropped_count++;
+    return true;
+}
+
+int64_t bus_position_next_dropped(const struct bus_position *p, int64_t seq)
+{
+    if (p->dropped_count == 0)
+        return INT64_MAX;
+    for (size_t i = lower_bound(p, seq + 1); i < p->open_end; i++) {
+        if (p->open[i].state == BUS_DROPPED)
+            return p->open[i].seq;
+    }
+    return INT64_MAX;
+}
+
 size_t bus_position_holes(const struct bus_position *p, int64_t **ret, size_t *cap)
 {
     size_t n = 0;
-    vec_reserve(ret, cap, p->open_count + p->hole_count + 1, sizeof(**ret));
+    vec_reserve(ret, cap, p->open_count + p->dropped_count + 1, sizeof(**ret));
     for (size_t i = p->open_from; i < p->open_end && p->open[i].seq < p->high; i++) {
-        if (p->open[i].state == BUS_OPEN)
+        if (p->open[i].state == BUS_OPEN || p->open[i].state == BUS_DROPPED)
             (*ret)[n++] = p->open[i].seq;
     }
-    /* Those not dispatched yet are above all that were. */
-    for (size_t i = p->hole_next; i < p->hole_count; i++)
-        (*ret)[n++] = p->holes[i];
     return n;
-}
-
-bool bus_position_wants(const struct bus_position *p, int64_t seq, size_t hole)
-{
-    return seq > p->start_high || (hole < p->hole_count && p->holes[hole] == seq);
 }
 
 void bus_position_free(struct bus_position *p)

@@ -63,6 +63,8 @@ static struct store_unit *unit_of(struct bus *b, const struct store_timer *timer
         bus_set_copy_event(u->arena, &timer->event, e);
         e->time_ms = clock_wall_ms(b->clock);
         u->events = e;
+        u->release = bus_generation_unref;
+        u->release_ctx = bus_generation_ref(b->generation);
     } else {
         log_event(LOG_WARN, "a timer's event is not declared any more and is dropped",
                   LOG_I("timer", timer->id), LOG_S("key", timer->event.key));
@@ -91,7 +93,7 @@ static void fire_due(struct bus *b)
     struct store_timer *timers;
     size_t count;
     struct err err;
-    if (store_log_timers(b->session, a, b->conf.schema, clock_wall_ms(b->clock), WINDOW, &timers,
+    if (store_log_timers(b->session, a, b->generation->schema, clock_wall_ms(b->clock), WINDOW, &timers,
                          &count, &b->timers.next_due_ms, &err) < 0) {
         log_event(LOG_ERROR, "timers cannot be read", LOG_C("error", err.message));
         read_later(b);

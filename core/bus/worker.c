@@ -57,46 +57,117 @@ static void wake_waiters(struct bus_worker *w)
     bus_unlock(w->bus);
 }
 
-/* Under the lock: an event may arrive twice (a test makes it so); what is done is not run again. */
+/* Under the lock: an event may arrive twice (a test makes it so), and its policy may have left
+ * meanwhile; what is done, or waits on disk now, is not run. */
 static bool is_open(struct bus_set *set)
 {
     bool any = false;
     for (int i = 0; i < set->count; i++) {
         struct bus_item *item = &set->items[i];
-        if (bus_position_is_open(item->position, set->seq))
-            any = true;
-        else
+        if (!bus_position_is_open(item->position, set->seq))
             item->state = BUS_ITEM_ENDED;
+        else if (!item->position->active)
+            bus_delivery_drop(item, true);
+        else
+            any = true;
     }
     return any;
 }
 
-static void take_inbox(struct bus_slot *slot, struct list *ret_sets)
+static bool is_wanted(struct bus_set *set)
 {
-    struct list *node, dropped;
-    list_init(&dropped);
+    switch (set->kind) {
+    case BUS_SET_EVENT:
+        return is_open(set);
+    case BUS_SET_LETTER:
+    case BUS_SET_PARK:
+        return set->items[0].position->active;
+    case BUS_SET_FORGET:
+    case BUS_SET_UNPARK:
+        break;
+    }
+    return true;
+}
+
+static void take_inbox(struct bus_slot *slot, struct list *ret_sets, struct list *ret_dropped)
+{
+    struct list *node;
     while ((node = list_pop(&slot->inbox)) != NULL) {
         struct bus_set *set = list_entry(node, struct bus_set, node);
-        bool keep = set->kind != BUS_SET_EVENT || is_open(set);
-        list_push(keep ? ret_sets : &dropped, node);
+        list_push(is_wanted(set) ? ret_sets : ret_dropped, node);
     }
-    while ((node = list_pop(&dropped)) != NULL)
-        bus_set_free(list_entry(node, struct bus_set, node));
+}
+
+static void drop_vanished(struct bus_worker *w)
+{
+    size_t pos = 0;
+    struct str name;
+    struct bus_key *key;
+    while ((key = map_next(w->keys, &pos, &name)) != NULL)
+        bus_key_drop(key);
+}
+
+/* Under the lock. The one that is not needed any more, or NULL if there is no newer one. */
+static struct bus_generation *take_generation(struct bus_worker *w)
+{
+    struct bus_generation *old = w->generation;
+    w->slot->switched = false;
+    if (old == w->bus->generation)
+        return NULL;
+    w->generation = bus_generation_ref(w->bus->generation);
+    if (w->vanished != w->bus->vanished) /* all keys in one go, or a policy that returns in between
+                                            would find later events before earlier ones */
+        drop_vanished(w);
+    w->vanished = w->bus->vanished;
+    return old;
+}
+
+static void adopt_all(struct bus_worker *w)
+{
+    size_t pos = 0, count = 0;
+    struct str name;
+    struct bus_key *key, **keys = xcalloc(map_count(w->keys) + 1, sizeof(struct bus_key *));
+    while ((key = map_next(w->keys, &pos, &name)) != NULL)
+        keys[count++] = key;
+    for (size_t i = 0; i < count; i++)
+        bus_key_adopt(keys[i]);
+    free(keys);
+}
+
+void bus_worker_refresh(struct bus_worker *w)
+{
+    bus_lock(w->bus);
+    struct bus_generation *old = take_generation(w);
+    bus_unlock(w->bus);
+    if (!old)
+        return;
+    bus_generation_unref(old);
+    adopt_all(w);
 }
 
 void bus_worker_run_inbox(struct mail *m)
 {
     struct bus_slot *slot = list_entry(m, struct bus_slot, mail);
-    struct list sets, *node;
+    struct bus_generation *old = NULL;
+    struct list sets, dropped, *node;
     list_init(&sets);
+    list_init(&dropped);
     bus_lock(slot->bus);
     struct bus_worker *w = slot->worker;
     bool wake = slot->wake;
     if (w) { /* else the mail came too late, and nobody posts any more */
         slot->posted = slot->wake = false;
-        take_inbox(slot, &sets);
+        if (slot->switched)
+            old = take_generation(w);
+        take_inbox(slot, &sets, &dropped);
     }
     bus_unlock(slot->bus);
+    while ((node = list_pop(&dropped)) != NULL)
+        bus_set_free(list_entry(node, struct bus_set, node));
+    if (old) {
+        bus_generation_unref(old);
+        adopt_all(w);
+    }
     while ((node = list_pop(&sets)) != NULL)
         bus_key_accept(w, list_entry(node, struct bus_set, node));
     if (w && wake)
@@ -125,6 +196,8 @@ struct bus_worker *bus_worker_new(struct bus *b, int number, struct loop *loop,
     bus_lock(b);
     assert(!w->slot->worker);
     w->slot->worker = w;
+    w->generation = bus_generation_ref(b->generation);
+    w->vanished = b->vanished;
     bus_unlock(b);
     return w;
 }
@@ -156,6 +229,7 @@ void bus_worker_free(struct bus_worker *w)
     map_free(w->keys);
     while (list_pop(&w->waiters))
         ;
+    bus_generation_unref(w->generation);
     buf_deinit(&w->name);
     free(w);
 }

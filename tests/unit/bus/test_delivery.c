@@ -335,7 +335,7 @@ static void what_is_done_already_has_no_second_effect(void **state)
     settle(w);
     struct store_unit *u = effect_unit(w, 0, 1, 1);
     struct store_note *n = store_unit_note(u, STORE_NOTE_DONE);
-    n->policy = w->bus->positions[0].number;
+    n->policy = w->bus->positions[0]->number;
     n->seq = 1;
     u->owner = w;
     u->done = remember_verdict;
@@ -428,7 +428,7 @@ static void an_event_that_comes_again_later_is_not_run(void **state)
     struct store_unit *u = store_unit_ref(event_unit(w, PLACED, 1));
     store_submit(w->store, u, u);
     settle(w);
-    struct bus_position *p = &w->bus->positions[0];
+    struct bus_position *p = w->bus->positions[0];
     struct bus_set *again = bus_set_new(w->bus, BUS_SET_EVENT, p->service, &p, 1);
     bus_set_borrow(again, u, u->events);
     bus_lock(w->bus);
@@ -449,7 +449,7 @@ static void an_event_read_before_the_writer_tells_of_it_runs_once(void **state)
     struct store_unit *u = store_unit_ref(event_unit(w, PLACED, 1));
     store_submit(w->store, u, u);
     settle(w);
-    assert_int_equal(w->bus->services[0].cursor, 1);
+    assert_int_equal(w->bus->services[0]->cursor, 1);
     w->bus->last_seq = 0; /* as it was when the event was read */
     u->next = NULL;
     u->notes = NULL;

@@ -100,13 +100,13 @@ static void too_many_holes_stop_new_events_of_that_service_until_there_are_fewer
     }
     assert_true(lag_of(w, 0).open <= 10);
     assert_true(lag_of(w, 0).behind > 0);
-    assert_int_equal(w->bus->services[0].mode, BUS_BEHIND);
+    assert_int_equal(w->bus->services[0]->mode, BUS_BEHIND);
     assert_int_equal(count_effects(w, 1, 0), 40); /* the other service goes on */
     assert_int_equal(lag_of(w, 1).behind, 0);
     w->bad[1] = false;
     advance(w, 3600 * 1000);
     assert_once_in_order(w, 0);
-    assert_int_equal(w->bus->services[0].mode, BUS_LIVE);
+    assert_int_equal(w->bus->services[0]->mode, BUS_LIVE);
     assert_int_equal(lag_of(w, 0).behind, 0);
 }
 
