@@ -22,6 +22,7 @@ struct spec_case {
     struct lanes *lanes;
     struct store_session *host_session;
     struct bus_worker *bus_worker;
+    struct budget *budget;
 };
 
 struct spec_case *spec_world_new(const char *scripts, const char *system, bool slow_reads)
@@ -127,7 +128,8 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
                              .bus = w->bus,
                              .breakers = w->breakers,
                              .faults = w->faults,
-                             .lanes = c->lanes};
+                             .lanes = c->lanes,
+                             .budget = c->budget};
     if ((w->host = host_new(L, c->program, &conf, err)) == NULL)
         return -1;
     c->bus_worker = bus_worker_new(w->bus, 0, w->loop, c->mailbox, delivery_run, w->host);
@@ -138,6 +140,9 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
 static int open_floors(struct spec_case *c, struct err *err)
 {
     struct spec_world *w = &c->world;
+    c->budget = budget_new();
+    if (budget_start(c->budget, err) != 0)
+        return -1;
     if ((w->loop = loop_new(&c->clock, err)) == NULL ||
         (c->mailbox = mailbox_new(w->loop, err)) == NULL)
         return -1;
@@ -189,6 +194,8 @@ void spec_world_close(void *ctx)
         bus_stop(w->bus);
     bus_worker_free(c->bus_worker);
     host_free(w->host);
+    budget_stop(c->budget);
+    budget_free(c->budget);
     store_session_free(c->host_session);
     store_session_free(w->session);
     store_close(w->store);
@@ -207,4 +214,5 @@ void spec_world_close(void *ctx)
     c->lanes = NULL;
     c->host_session = NULL;
     c->bus_worker = NULL;
+    c->budget = NULL;
 }

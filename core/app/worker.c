@@ -17,6 +17,7 @@ struct worker {
     struct mailbox *mailbox;
     struct store_session *session;
     struct host *host;
+    struct budget *budget; /* of its thread */
     struct bus_worker *bus_worker;
     struct http_server *server;
     struct thread *thread;
@@ -121,6 +122,7 @@ static int open_parts(struct worker *w, lua_State *L, struct err *err)
     hc.loop = w->loop;
     hc.mailbox = w->mailbox;
     hc.session = w->session;
+    hc.budget = w->budget = budget_new();
     if ((w->host = host_new(L, c->program, &hc, err)) == NULL)
         return -1;
     w->bus_worker = bus_worker_new(c->bus, c->number, w->loop, w->mailbox, delivery_run, w->host);
@@ -153,7 +155,11 @@ struct host *worker_host(struct worker *w)
 static void worker_main(void *arg)
 {
     struct worker *w = arg;
+    struct err err;
+    if (budget_start(w->budget, &err) != 0)
+        log_event(LOG_ERROR, "scripts run without a CPU limit", LOG_C("error", err.message));
     loop_run(w->loop);
+    budget_stop(w->budget);
 }
 
 int worker_start(struct worker *w, struct err *err)
@@ -178,10 +184,12 @@ void worker_stop(struct worker *w)
     bus_worker_free(w->bus_worker);
     host_free(w->host);
     store_session_free(w->session);
+    budget_free(w->budget);
     w->server = NULL;
     w->bus_worker = NULL;
     w->host = NULL;
     w->session = NULL;
+    w->budget = NULL;
 }
 
 void worker_free(struct worker *w)

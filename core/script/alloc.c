@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,11 +33,15 @@ struct alloc {
     struct slab *slabs;
     char *at, *end; /* what is left of the newest slab */
     size_t used;
+    struct alloc_bounds bounds;
+    size_t refused; /* the size that was refused just now */
 };
 
 struct alloc *alloc_new(void)
 {
-    return xcalloc(1, sizeof(struct alloc));
+    struct alloc *a = xcalloc(1, sizeof(*a));
+    a->bounds.soft = a->bounds.hard = SIZE_MAX;
+    return a;
 }
 
 void alloc_free(struct alloc *a)
@@ -54,6 +59,11 @@ void alloc_free(struct alloc *a)
 size_t alloc_used(const struct alloc *a)
 {
     return a->used;
+}
+
+struct alloc_bounds *alloc_bounds(struct alloc *a)
+{
+    return &a->bounds;
 }
 
 static size_t class_of(size_t size)
@@ -128,6 +138,23 @@ static void *resize(struct alloc *a, void *old, size_t old_size, size_t size)
     return p;
 }
 
+/* Only for growth past the soft bound. Lua asks a second time, with the same size, when a full
+ * collection did not help. */
+static bool may_grow(struct alloc *a, size_t more, size_t size)
+{
+    struct alloc_bounds *b = &a->bounds;
+    if (more > b->hard || a->used > b->hard - more) {
+        bool again = a->refused == size;
+        a->refused = again ? 0 : size;
+        b->told(b->ctx, again);
+        return false;
+    }
+    a->refused = 0;
+    b->soft = b->hard;
+    b->told(b->ctx, false);
+    return true;
+}
+
 void *alloc_lua(void *ud, void *old, size_t old_size, size_t size)
 {
     struct alloc *a = ud;
@@ -138,6 +165,9 @@ void *alloc_lua(void *ud, void *old, size_t old_size, size_t size)
         if (old_size > 0)
             give(a, old, old_size);
     } else {
+        if (size > old_size && a->used + (size - old_size) > a->bounds.soft &&
+            !may_grow(a, size - old_size, size))
+            return NULL;
         p = old_size == 0 ? take(a, size) : resize(a, old, old_size, size);
         if (p == NULL)
             return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The allocator of one Lua state: small blocks from free lists by size, cut from slabs that are
@@ -15,3 +16,13 @@ void alloc_free(struct alloc *a);
 void *alloc_lua(void *ud, void *old, size_t old_size, size_t size);
 /* Bytes handed out now. */
 size_t alloc_used(const struct alloc *a);
+
+/* How far alloc_used may grow. The first growth past soft is told once; growth past hard is refused:
+ * Lua then collects everything and asks again. SIZE_MAX: no bound. */
+struct alloc_bounds {
+    size_t soft, hard;
+    void (*told)(void *ctx, bool refused); /* refused: for the second time, after the collection */
+    void *ctx;
+};
+/* The bounds of an allocator, to be changed in place; none at first. */
+struct alloc_bounds *alloc_bounds(struct alloc *a);

@@ -3,6 +3,7 @@
  * a script or from the store is the same number. */
 #include "script/convert.h"
 
+#include "script/budget.h"
 #include "script/fail.h"
 #include "script/record.h"
 
@@ -13,6 +14,7 @@
 
 #define LIST_METATABLE "moontide.list"
 #define BUFFER_METATABLE "moontide.buffer"
+#define ARENA_METATABLE "moontide.arena"
 #define DEPTH_MAX 64
 
 void convert_push_json(lua_State *L, const struct json *j)
@@ -57,14 +59,15 @@ void convert_push_json(lua_State *L, const struct json *j)
 
 static void push_json_text(lua_State *L, struct str text)
 {
-    struct arena *a = arena_new(1024);
+    struct arena *a = convert_arena(L);
     struct json j;
     struct err err;
     if (json_parse(a, text, DEPTH_MAX, &j, &err) != 0)
         lua_pushlstring(L, text.p, text.n);
     else
         convert_push_json(L, &j);
-    arena_free(a);
+    convert_arena_end(L, -2);
+    lua_remove(L, -2);
 }
 
 void convert_push(lua_State *L, const struct field *f, const struct value *v)
@@ -149,6 +152,7 @@ static void check_json_field(lua_State *L, int index, struct arena *a, struct va
     }
     struct buf *out = convert_buffer(L);
     convert_json(L, index, out);
+    budget_charge(L, out->n);
     *ret = value_text(arena_str(a, buf_str(out)));
     lua_pop(L, 1);
 }
@@ -176,6 +180,8 @@ void convert_check(lua_State *L, int index, struct str owner, const struct field
         (!str_is_utf8(j.s) || memchr(j.s.p, 0, j.s.n) != NULL))
         fail_misuse(L, "%.*s.%.*s: text must be UTF-8 without NUL", STR_ARG(owner),
                     STR_ARG(f->name));
+    if (j.type == JSON_TEXT)
+        budget_charge(L, j.s.n);
     if (field_from_json(f, &j, a, ret, &err) != 0)
         fail_misuse(L, "%.*s.%.*s: %s", STR_ARG(owner), STR_ARG(f->name), err.message);
 }
@@ -196,6 +202,30 @@ struct buf *convert_buffer(lua_State *L)
     return b;
 }
 
+static int arena_gc(lua_State *L)
+{
+    struct arena **owner = lua_touserdata(L, 1);
+    if (*owner != NULL)
+        arena_free(*owner);
+    *owner = NULL;
+    return 0;
+}
+
+struct arena *convert_arena(lua_State *L)
+{
+    struct arena **owner = lua_newuserdatauv(L, sizeof(*owner), 0);
+    *owner = NULL;
+    luaL_setmetatable(L, ARENA_METATABLE);
+    return *owner = arena_new(1024);
+}
+
+void convert_arena_end(lua_State *L, int index)
+{
+    struct arena **owner = lua_touserdata(L, index);
+    arena_free(*owner);
+    *owner = NULL;
+}
+
 void convert_mark_list(lua_State *L)
 {
     luaL_setmetatable(L, LIST_METATABLE);
@@ -209,6 +239,10 @@ void convert_open(lua_State *L)
     lua_pop(L, 1);
     luaL_newmetatable(L, BUFFER_METATABLE);
     lua_pushcfunction(L, buffer_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    luaL_newmetatable(L, ARENA_METATABLE);
+    lua_pushcfunction(L, arena_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
 }
@@ -259,46 +293,46 @@ static void write_list(lua_State *L, int index, struct buf *out, int depth)
     buf_addc(out, ']');
 }
 
-/* Pushes the names of the table as a sorted list; returns their number. */
-static lua_Integer push_sorted_names(lua_State *L, int index)
+static int compare_names(const void *a, const void *b)
 {
-    lua_newtable(L);
-    int names = lua_gettop(L);
-    lua_Integer n = 0;
+    const struct str *x = a, *y = b;
+    int order = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+    return order != 0 ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+/* Pushes a userdata with the sorted names of the table, which keeps their texts; returns their
+ * number. */
+static size_t push_sorted_names(lua_State *L, int index, struct str **ret_names)
+{
+    size_t n = 0;
     lua_pushnil(L);
-    while (lua_next(L, index) != 0) {
+    for (; lua_next(L, index) != 0; n++) {
         lua_pop(L, 1);
         if (lua_type(L, -1) != LUA_TSTRING)
             fail_misuse(L, "a JSON object has a key that is a %s", luaL_typename(L, -1));
-        lua_Integer at = n++;
-        for (; at > 0; at--) { /* insertion sort: objects of scripts are small */
-            lua_rawgeti(L, names, at);
-            bool above = lua_compare(L, -2, -1, LUA_OPLT);
-            if (!above) {
-                lua_pop(L, 1);
-                break;
-            }
-            lua_rawseti(L, names, at + 1);
-        }
-        lua_pushvalue(L, -1);
-        lua_rawseti(L, names, at + 1);
     }
+    struct str *names = lua_newuserdatauv(L, n * sizeof(*names) + 1, 0);
+    lua_pushnil(L);
+    for (size_t i = 0; lua_next(L, index) != 0; i++) {
+        lua_pop(L, 1);
+        names[i].p = lua_tolstring(L, -1, &names[i].n);
+    }
+    qsort(names, n, sizeof(*names), compare_names);
+    *ret_names = names;
     return n;
 }
 
 static void write_object(lua_State *L, int index, struct buf *out, int depth)
 {
-    lua_Integer n = push_sorted_names(L, index);
-    int names = lua_gettop(L);
+    struct str *names;
+    size_t n = push_sorted_names(L, index, &names);
     buf_addc(out, '{');
-    for (lua_Integer i = 1; i <= n; i++) {
-        if (i > 1)
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
             buf_addc(out, ',');
-        lua_rawgeti(L, names, i);
-        struct str name;
-        name.p = lua_tolstring(L, -1, &name.n);
-        json_text(out, name);
+        json_text(out, names[i]);
         buf_addc(out, ':');
+        lua_pushlstring(L, names[i].p, names[i].n);
         lua_rawget(L, index);
         write_value(L, lua_gettop(L), out, depth + 1);
         lua_pop(L, 1);
@@ -322,6 +356,8 @@ static void write_number(lua_State *L, int index, struct buf *out)
 static void write_value(lua_State *L, int index, struct buf *out, int depth)
 {
     luaL_checkstack(L, 6, "JSON nested too deep");
+    if (out->n > BUDGET_TEXT)
+        fail_raise(L, ERR_BUDGET, "more than 8 MiB of JSON");
     if (depth > DEPTH_MAX)
         fail_misuse(L, "a value for JSON is nested deeper than %d (or contains itself)", DEPTH_MAX);
     struct record *r;
@@ -338,6 +374,8 @@ static void write_value(lua_State *L, int index, struct buf *out, int depth)
         return;
     case LUA_TSTRING:
         s.p = lua_tolstring(L, index, &s.n);
+        if (s.n > BUDGET_TEXT)
+            fail_raise(L, ERR_BUDGET, "more than 8 MiB of JSON");
         json_text(out, s);
         return;
     case LUA_TLIGHTUSERDATA:

@@ -24,6 +24,10 @@ void convert_push_json(lua_State *L, const struct json *j);
 void convert_json(lua_State *L, int index, struct buf *out);
 /* Pushes an empty buffer as a userdata that frees it. [-0, +1, m] */
 struct buf *convert_buffer(lua_State *L);
+/* Pushes a userdata that frees the arena which is returned; convert_arena_end frees it at once.
+ * [-0, +1, m] */
+struct arena *convert_arena(lua_State *L);
+void convert_arena_end(lua_State *L, int index);
 /* Marks the table at the top as a list. [-0, +0, m] */
 void convert_mark_list(lua_State *L);
 /* Registers the metatables. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define FAIL_METATABLE "moontide.error"
+#define MESSAGE_MAX 8192
 
 static int fail_tostring(lua_State *L)
 {
@@ -159,6 +160,17 @@ static struct str raised_text(lua_State *L, int index)
     return str_from(lua_pushfstring(L, "(a %s was raised as an error)", luaL_typename(L, index)));
 }
 
+/* Lua's own limits, in Lua's words. */
+static bool is_over(struct str text)
+{
+    static const struct str starts[] = {STR("stack overflow"), STR("C stack overflow"),
+                                        STR("not enough memory"), STR("error in error handling")};
+    for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++)
+        if (text.n >= starts[i].n && memcmp(text.p, starts[i].p, starts[i].n) == 0)
+            return true;
+    return false;
+}
+
 void fail_wrap(lua_State *L)
 {
     if (is_error_value(L, -1))
@@ -166,13 +178,31 @@ void fail_wrap(lua_State *L)
     int index = lua_gettop(L);
     struct str origin, text;
     split_position(raised_text(L, index), &origin, &text);
-    fail_push(L, STR("script"), 500, false, text);
+    fail_push(L, is_over(text) ? STR("budget") : STR("script"), 500, false, text);
     if (origin.n > 0) {
         lua_pushlstring(L, origin.p, origin.n);
         lua_setfield(L, -2, "origin");
     }
     lua_replace(L, index);
     lua_settop(L, index);
+}
+
+struct str fail_origin(lua_State *L, struct arena *a)
+{
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0 && ar.source[0] == '@') {
+            char line[16];
+            int n = snprintf(line, sizeof(line), ":%d", ar.currentline);
+            size_t path = strlen(ar.source + 1);
+            char *p = arena_alloc(a, path + (size_t)n);
+            memcpy(p, ar.source + 1, path);
+            memcpy(p + path, line, (size_t)n);
+            return (struct str){p, path + (size_t)n};
+        }
+    }
+    return (struct str){NULL, 0};
 }
 
 static struct str read_text(lua_State *L, int table, const char *name, struct arena *a)
@@ -196,13 +226,24 @@ static int64_t read_integer(lua_State *L, int table, const char *name, int64_t o
     return is_number && n > -1e15 && n < 1e15 ? (int64_t)n : otherwise;
 }
 
+/* A message travels to logs, answers and letters. */
+static struct str cut(struct str s)
+{
+    if (s.n <= MESSAGE_MAX)
+        return s;
+    s.n = MESSAGE_MAX;
+    while (s.n > 0 && ((unsigned char)s.p[s.n] & 0xC0) == 0x80)
+        s.n--;
+    return s;
+}
+
 void fail_read(lua_State *L, struct arena *a, struct task_error *ret)
 {
     fail_wrap(L);
     int table = lua_gettop(L);
     memset(ret, 0, sizeof(*ret));
     ret->code = read_text(L, table, "code", a);
-    ret->message = read_text(L, table, "message", a);
+    ret->message = cut(read_text(L, table, "message", a));
     ret->origin = read_text(L, table, "origin", a);
     ret->details = read_text(L, table, "details", a);
     ret->status = (int)read_integer(L, table, "status", 500);

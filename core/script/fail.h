@@ -26,6 +26,9 @@ void fail_wrap(lua_State *L);
 /* Reads what was raised (any value, at the top of L) into a's memory; plain strings become code
  * "script" with their origin split off. Pops it. [-1, +0, m] */
 void fail_read(lua_State *L, struct arena *a, struct task_error *ret);
+/* The innermost script line of a coroutine, also of one that an error ended: "x.lua:12", or empty.
+ * [-0, +0, -] */
+struct str fail_origin(lua_State *L, struct arena *a);
 /* A C error as a task error, in a. */
 void fail_from_err(struct arena *a, const struct err *err, struct task_error *ret);
 /* The status of an uncaught error over HTTP: what a called service answered is 502 here. */

@@ -23,7 +23,9 @@ int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
         return err_set(err, ERR_INTERNAL, "no room on the Lua stack");
     lua_pushcfunction(L, fn);
     lua_pushlightuserdata(L, arg);
+    budget_pause(h->budget);
     int status = lua_pcall(L, 1, 0, 0);
+    budget_resume(h->budget);
     if (status != LUA_OK)
         err_set(err, ERR_INTERNAL, "%s",
                 lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
@@ -67,6 +69,7 @@ static int open_host(lua_State *L)
         record_open(L, &h->program->resources[i].shape);
     for (int i = 0; i < h->program->schema.event_count; i++)
         record_open(L, &h->program->event_shapes[i]);
+    budget_attach(h->budget, L);
     return 0;
 }
 
@@ -89,6 +92,7 @@ struct host *host_new(lua_State *L, const struct program *program, const struct 
     h->breakers = conf->breakers;
     h->faults = conf->faults;
     h->lanes = conf->lanes;
+    h->budget = conf->budget;
     h->number = conf->number;
     h->request_ms = REQUEST_MS;
     h->delivery_ms = DELIVERY_MS;

@@ -26,6 +26,7 @@ struct host {
     struct registry *breakers;
     struct faults *faults;
     struct lanes *lanes;
+    struct budget *budget; /* of the thread */
     int number; /* of the worker */
 
     int policies_ref, routes_ref, resources_ref,
@@ -60,6 +61,7 @@ struct host_conf {
     struct registry *breakers;
     struct faults *faults;
     struct lanes *lanes;
+    struct budget *budget; /* NULL: CPU and memory are not limited */
     int number;
 };
 

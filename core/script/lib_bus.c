@@ -11,6 +11,8 @@
 
 #include <math.h>
 
+#define PAYLOAD_MAX ((size_t)1 << 20)
+
 /* The declared event that argument `index` names. */
 static const struct event_type *check_type(lua_State *L, int index, const char *word)
 {
@@ -137,6 +139,9 @@ static struct str make_payload(lua_State *L, const struct event_type *type,
         field_write_json(out, &type->fields[i], &values[i]);
     }
     buf_lit(out, ",\"me\":true}");
+    if (out->n > PAYLOAD_MAX)
+        fail_raise(L, ERR_BUDGET, "%.*s: an event of more than 1 MiB", STR_ARG(type->name));
+    budget_charge(L, out->n);
     struct str payload = arena_str(a, buf_str(out));
     lua_pop(L, 1);
     return payload;

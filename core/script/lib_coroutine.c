@@ -32,7 +32,10 @@ static int step(lua_State *L, lua_State *co, int n, lua_KFunction again)
     int results = 0;
     if (blocked)
         h->unyieldable++;
+    struct budget *b = budget_of(L);
+    budget_switch(b, co);
     int status = lua_resume(co, L, n, &results);
+    budget_switch(b, L);
     if (blocked)
         h->unyieldable--;
     if (status == LUA_YIELD && results == 1 &&
@@ -48,6 +51,9 @@ static lua_State *check_coroutine(lua_State *L, int index)
 {
     lua_State *co = lua_tothread(L, index);
     luaL_argcheck(L, co != NULL, index, "a coroutine");
+    if (strand_owns(L, co))
+        fail_misuse(L, "this coroutine runs a handler; only coroutines of your own can be resumed "
+                       "or closed");
     return co;
 }
 
@@ -118,7 +124,7 @@ static int wrap_over(lua_State *L, int status, lua_KContext context)
     }
     int n = resumed(L, co, status, (int)context);
     if (n < 0) {
-        lua_resetthread(co);
+        budget_reset_thread(budget_of(L), co);
         return lua_error(L);
     }
     return n;
@@ -134,6 +140,23 @@ static int call_wrapped(lua_State *L)
         return fail_misuse(L, "a wrapped coroutine: too many arguments");
     lua_xmove(L, co, n);
     return step(L, co, n, wrap_over);
+}
+
+/* coroutine.close(co): true, or false and the error. */
+static int coroutine_close(lua_State *L)
+{
+    lua_Debug ar;
+    lua_State *co = check_coroutine(L, 1);
+    int status = lua_status(co);
+    bool idle = status != LUA_OK || lua_getstack(co, 0, &ar) == 0;
+    if (co == L || !idle)
+        return fail_misuse(L, "coroutine.close: the coroutine is running");
+    if (budget_reset_thread(budget_of(L), co) == LUA_OK) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    lua_xmove(co, L, 1);
+    return failed(L);
 }
 
 static int coroutine_create(lua_State *L)
@@ -169,9 +192,10 @@ int lib_coroutine_open(lua_State *L)
         {"resume", coroutine_resume},
         {"wrap", coroutine_wrap},
         {"yield", coroutine_yield},
+        {"close", coroutine_close},
         {NULL, NULL},
     };
-    static const char *const originals[] = {"status", "isyieldable", "running", "close"};
+    static const char *const originals[] = {"status", "isyieldable", "running"};
     luaL_newlib(L, functions);
     lua_getglobal(L, "coroutine");
     for (size_t i = 0; i < sizeof(originals) / sizeof(*originals); i++) {

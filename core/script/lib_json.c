@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* json.encode, decode: the host's JSON, which loses nothing. */
+/* json.encode, decode: the host's JSON, which loses nothing. cjson.encode, decode: the library's,
+ * which knows no bounds and is asked only when the value is within them. */
+#include "script/budget.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/libs.h"
 
 #include <lauxlib.h>
+#include <lua-cjson.h>
+
+#define DECODE_MAX ((size_t)1 << 20) /* as much as a request may bring */
 
 /* json.encode(value): compact JSON text. Rows and events are objects, {} is an object, json.array{}
  * a list. */
@@ -19,15 +24,6 @@ static int json_encode(lua_State *L)
     return 1;
 }
 
-static int arena_gc(lua_State *L)
-{
-    struct arena **owner = lua_touserdata(L, 1);
-    if (*owner != NULL)
-        arena_free(*owner);
-    *owner = NULL;
-    return 0;
-}
-
 /* json.decode(text): tables, text, numbers; lists stay lists; null is absent in objects and
  * json.null in lists. */
 static int json_decode(lua_State *L)
@@ -36,18 +32,16 @@ static int json_decode(lua_State *L)
     if (lua_type(L, 1) != LUA_TSTRING)
         return fail_misuse(L, "json.decode: expected a text, got a %s", luaL_typename(L, 1));
     text.p = lua_tolstring(L, 1, &text.n);
-    struct arena **owner = lua_newuserdatauv(L, sizeof(*owner), 0);
-    *owner = NULL;
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_setmetatable(L, -2);
-    *owner = arena_new(text.n + 256);
+    if (text.n > DECODE_MAX)
+        return fail_raise(L, ERR_BUDGET, "json.decode: a text of more than 1 MiB");
+    lua_settop(L, 1);
+    struct arena *a = convert_arena(L);
     struct json j;
     struct err err;
-    if (json_parse(*owner, text, 64, &j, &err) != 0)
+    if (json_parse(a, text, 64, &j, &err) != 0)
         return fail_raise_err(L, &err);
     convert_push_json(L, &j);
-    arena_free(*owner);
-    *owner = NULL;
+    convert_arena_end(L, 2);
     return 1;
 }
 
@@ -68,14 +62,88 @@ int lib_json_open(lua_State *L)
     lua_newtable(L);
     lua_pushcfunction(L, json_encode);
     lua_setfield(L, -2, "encode");
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, arena_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcclosure(L, json_decode, 1);
+    lua_pushcfunction(L, json_decode);
     lua_setfield(L, -2, "decode");
     lua_pushcfunction(L, json_array);
     lua_setfield(L, -2, "array");
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
+    return 1;
+}
+
+/* ---- cjson ---- */
+
+struct measure {
+    size_t bytes;
+    int left;
+};
+
+/* What the value at the top costs at least as text. */
+static void measure(lua_State *L, struct measure *m, int depth)
+{
+    if (depth > 64)
+        fail_misuse(L, "cjson.encode: nested deeper than 64 (or contains itself)");
+    luaL_checkstack(L, 3, "cjson.encode");
+    budget_step(L, &m->left);
+    m->bytes += 2;
+    if (lua_type(L, -1) == LUA_TSTRING)
+        m->bytes += lua_rawlen(L, -1);
+    if (m->bytes > BUDGET_TEXT)
+        fail_raise(L, ERR_BUDGET, "cjson.encode: more than 8 MiB of JSON");
+    if (lua_type(L, -1) != LUA_TTABLE)
+        return;
+    lua_pushnil(L);
+    while (lua_next(L, -2) != 0) {
+        measure(L, m, depth + 1);
+        lua_pop(L, 1);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            m->bytes += lua_rawlen(L, -1);
+    }
+}
+
+static int cjson_encode(lua_State *L)
+{
+    struct measure m = {0, 0};
+    luaL_checkany(L, 1);
+    lua_settop(L, 1);
+    measure(L, &m, 0);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+static int cjson_decode(lua_State *L)
+{
+    if (lua_type(L, 1) != LUA_TSTRING)
+        return fail_misuse(L, "cjson.decode: expected a text, got a %s", luaL_typename(L, 1));
+    if (lua_rawlen(L, 1) > DECODE_MAX)
+        return fail_raise(L, ERR_BUDGET, "cjson.decode: a text of more than 1 MiB");
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+int lib_cjson_open(lua_State *L)
+{
+    static const char *const kept[] = {"null", "_NAME", "_VERSION"};
+    lua_newtable(L);
+    luaopen_cjson(L);
+    lua_getfield(L, -1, "encode_keep_buffer"); /* a large text would stay for ever */
+    lua_pushboolean(L, false);
+    lua_call(L, 1, 0);
+    for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+        lua_getfield(L, -1, kept[i]);
+        lua_setfield(L, -3, kept[i]);
+    }
+    lua_getfield(L, -1, "encode");
+    lua_pushcclosure(L, cjson_encode, 1);
+    lua_setfield(L, -3, "encode");
+    lua_getfield(L, -1, "decode");
+    lua_pushcclosure(L, cjson_decode, 1);
+    lua_setfield(L, -3, "decode");
+    lua_pop(L, 1);
     return 1;
 }

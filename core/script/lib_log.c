@@ -10,6 +10,9 @@
 
 #include <lauxlib.h>
 
+#define LINES_MAX 100 /* of one task */
+#define TEXT_MAX ((size_t)16 << 10)
+
 /* "scripts/x.lua" and the line of the caller. */
 static int caller(lua_State *L, struct str *ret_script)
 {
@@ -25,20 +28,44 @@ static int caller(lua_State *L, struct str *ret_script)
     return ar.currentline;
 }
 
+/* A script's line in the log is no way to fill the disk. */
+static struct str cut(struct str s)
+{
+    if (s.n <= TEXT_MAX)
+        return s;
+    s.n = TEXT_MAX;
+    while (s.n > 0 && ((unsigned char)s.p[s.n] & 0xC0) == 0x80)
+        s.n--;
+    return s;
+}
+
+static int lines_dropped(struct task *t)
+{
+    if (t->log_count == LINES_MAX + 1)
+        log_event(LOG_WARN, "further lines dropped", LOG_S("what", t->what),
+                  LOG_I("limit", LINES_MAX),
+                  LOG_S("service", t->service != NULL ? t->service->name : STR("")),
+                  LOG_S("correlationId", t->correlation_id));
+    return 0;
+}
+
 static int write_entry(lua_State *L, enum log_level level)
 {
     struct host *h = host_of(L);
     struct strand *s = h != NULL ? h->current : NULL;
-    struct str script, data = {NULL, 0};
+    struct str script, msg, data = {NULL, 0};
     lua_settop(L, 2);
-    const char *msg = luaL_tolstring(L, 1, NULL);
+    if (s != NULL && s->task->log_count++ >= LINES_MAX)
+        return lines_dropped(s->task);
+    msg.p = luaL_tolstring(L, 1, &msg.n);
+    const char *text = lua_pushlstring(L, msg.p, cut(msg).n);
     if (!lua_isnil(L, 2)) {
         struct buf *out = convert_buffer(L);
         convert_json(L, 2, out);
-        data = buf_str(out);
+        data = cut(buf_str(out));
     }
     int line = caller(L, &script);
-    log_event(level, msg, LOG_S("script", script), LOG_I("line", line),
+    log_event(level, text, LOG_S("script", script), LOG_I("line", line),
               LOG_S("service", s != NULL ? s->service->name : STR("")),
               LOG_S("correlationId", s != NULL ? s->task->correlation_id : STR("")),
               LOG_S("data", data));

@@ -2,10 +2,10 @@
 /* The one list of bindings, and the small ones that need no file of their own. */
 #include "script/libs.h"
 
+#include "script/budget.h"
 #include "script/fail.h"
 
 #include <lauxlib.h>
-#include <lua-cjson.h>
 
 /* misuse(message): raises it with the script's position. */
 static int core_misuse(lua_State *L)
@@ -45,7 +45,7 @@ static int core_getinfo(lua_State *L)
     return 1;
 }
 
-/* compile(source, chunkname, environment): the function, or raises the syntax error. Text only, no
+/* source, chunkname, environment: the function, or raises the syntax error. Text only, no
  * bytecode. */
 static int core_compile(lua_State *L)
 {
@@ -57,6 +57,29 @@ static int core_compile(lua_State *L)
     lua_pushvalue(L, 3);
     lua_setupvalue(L, -2, 1);
     return 1;
+}
+
+static int compile_and_run(lua_State *L)
+{
+    core_compile(L);
+    lua_call(L, 0, 1);
+    return 1;
+}
+
+/* run(source, chunkname, environment): what the file returns. Each has a budget of its own. */
+static int core_run(lua_State *L)
+{
+    struct budget *b = budget_of(L);
+    struct budget_frame before;
+    struct meter meter;
+    lua_settop(L, 3);
+    lua_pushcfunction(L, compile_and_run);
+    lua_insert(L, 1);
+    meter_start(&meter, BUDGET_CPU_MS);
+    budget_enter(b, &meter, L, &before);
+    int status = lua_pcall(L, 3, 1, 0);
+    budget_leave(b, &before);
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 /* wrap_error(value): as an error value. */
@@ -94,7 +117,7 @@ void libs_open(lua_State *L)
         {"misuse", core_misuse},
         {"nearest", core_nearest},
         {"getinfo", core_getinfo},
-        {"compile", core_compile},
+        {"run", core_run},
         {"wrap_error", core_wrap_error},
         {"fail", core_fail},
         {"call", lib_call},
@@ -110,7 +133,10 @@ void libs_open(lua_State *L)
     add(L, "log", lib_log_open);
     add(L, "clock", lib_clock_open);
     add(L, "coroutine", lib_coroutine_open);
-    add(L, "cjson", luaopen_cjson);
+    add(L, "cjson", lib_cjson_open);
+    add(L, "string", lib_string_open);
+    add(L, "table", lib_table_open);
+    lib_base_add(L);
     lib_request_add(L);
     lib_breaker_open(L);
     lua_newtable(L); /* marks the answers made by response() */

@@ -17,6 +17,12 @@ int lib_store_open(lua_State *L);     /* store.*: reads and changes (lib_store.c
 int lib_bus_open(lua_State *L);       /* bus.* */
 int lib_task_open(lua_State *L);      /* task.* */
 int lib_json_open(lua_State *L);      /* json.* */
+int lib_cjson_open(lua_State *L);     /* cjson.* */
+int lib_string_open(lua_State *L);    /* string.*, but dump */
+int lib_table_open(lua_State *L);     /* table.* */
+/* Functions of Lua in a form that scripts cannot misuse: setmetatable, xpcall. Adds to the table at
+ * the top. */
+void lib_base_add(lua_State *L);
 int lib_log_open(lua_State *L);       /* log.* */
 int lib_clock_open(lua_State *L);     /* clock.* */
 int lib_coroutine_open(lua_State *L); /* coroutine.* */

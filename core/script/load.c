@@ -4,6 +4,7 @@
 #include "script/load.h"
 
 #include "script/alloc.h"
+#include "script/budget.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/libs.h"
@@ -14,6 +15,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+/* For what the host itself does with the declarations of all files: they may bring metatables. */
+#define CHECKS_CPU_MS 1000
 
 const char load_program_key = 0; /* registry: the normalised declarations */
 const char load_dispatch_key = 0;
@@ -122,18 +126,18 @@ static void overlay_table(lua_State *L, const struct load_conf *conf, struct str
 {
     struct buf *text = convert_buffer(L);
     convert_json(L, -2, text);
-    struct arena *a = arena_new(4096);
+    struct arena *a = convert_arena(L);
     struct json j;
     struct err err;
     int failed = json_parse(a, buf_str(text), 64, &j, &err) != 0 ||
                  (j.type == JSON_OBJECT && conf->overlay(conf->ctx, a, prefix, &j, &err) != 0);
     if (!failed)
         convert_push_json(L, &j);
-    arena_free(a);
     if (failed)
         fail_raise_err(L, &err);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
+    convert_arena_end(L, -2);
+    lua_replace(L, -4);
+    lua_pop(L, 2);
 }
 
 /* overlay(system). Upvalue 1: the conf. */
@@ -190,6 +194,32 @@ static int panic(lua_State *L)
     abort();
 }
 
+/* lua_pcall(fn with conf), watched: on the thread that loads, with a CPU timer of its own. */
+static int call_watched(lua_State *L, const struct load_conf *conf, struct err *err)
+{
+    struct meter meter;
+    struct budget_frame before;
+    struct budget *b = budget_new();
+    if (budget_start(b, err) != 0) {
+        budget_free(b);
+        return -1;
+    }
+    budget_attach(b, L);
+    meter_start(&meter, CHECKS_CPU_MS);
+    lua_pushcfunction(L, load_all);
+    lua_pushlightuserdata(L, (void *)conf);
+    budget_enter(b, &meter, L, &before);
+    int status = lua_pcall(L, 1, 0, 0);
+    budget_leave(b, &before);
+    budget_stop(b);
+    budget_attach(NULL, L);
+    lua_sethook(L, NULL, 0, 0);
+    if (status != LUA_OK)
+        take_error(L, err);
+    budget_free(b);
+    return status == LUA_OK ? 0 : -1;
+}
+
 static lua_State *open_state(struct err *err)
 {
     struct alloc *a = alloc_new();
@@ -217,10 +247,7 @@ lua_State *load_state(const struct load_conf *conf, struct err *err)
     if (L == NULL)
         return NULL;
     *(void **)lua_getextraspace(L) = NULL;
-    lua_pushcfunction(L, load_all);
-    lua_pushlightuserdata(L, (void *)conf);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-        take_error(L, err);
+    if (call_watched(L, conf, err) != 0) {
         load_close(L);
         return NULL;
     }

@@ -31,8 +31,11 @@ static int await_over(lua_State *L, int status, lua_KContext context)
  * registry keeps the op. */
 static void anchor(lua_State *L, struct strand *s)
 {
+    struct budget *b = host_of(L)->budget;
+    budget_pause(b);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, s);
+    budget_resume(b);
     s->anchored = true;
 }
 

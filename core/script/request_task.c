@@ -128,6 +128,8 @@ static void route_leave(lua_State *L, struct task *t)
     type.p = luaL_checklstring(L, 2, &type.n);
     r->content_type = arena_str(r->arena, type);
     text.p = luaL_checklstring(L, 3, &text.n);
+    if (text.n > BUDGET_TEXT)
+        fail_raise(L, ERR_BUDGET, "an answer of more than 8 MiB");
     buf_clear(&r->text);
     buf_adds(&r->text, text);
     if (!lua_istable(L, 4))

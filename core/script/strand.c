@@ -24,8 +24,17 @@ static int make_coroutine(lua_State *L)
 {
     struct coroutine *c = lua_touserdata(L, 1);
     c->L = lua_newthread(L);
+    lua_pushboolean(L, true);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, c->L);
     c->ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
+}
+
+bool strand_owns(lua_State *L, lua_State *co)
+{
+    bool owned = lua_rawgetp(L, LUA_REGISTRYINDEX, co) == LUA_TBOOLEAN;
+    lua_pop(L, 1);
+    return owned;
 }
 
 static struct strand *strand_take(struct task *t)
@@ -68,7 +77,9 @@ struct strand *strand_new(lua_State *L, struct strand *parent, int n)
     s->parent = parent;
     s->scope = store_scope_open(strand_scope(parent));
     list_push(&parent->children_head, &s->sibling);
+    budget_pause(parent->task->host->budget);
     lua_checkstack(s->L, n + 1);
+    budget_resume(parent->task->host->budget);
     lua_xmove(L, s->L, n + 1);
     return s;
 }
@@ -77,13 +88,16 @@ void strand_run(struct strand *s, lua_State *from)
 {
     struct host *h = s->task->host;
     struct strand *before = h->current;
+    struct budget_frame frame;
     /* A fresh coroutine holds its function and arguments, a waiting one resumes its continuation
      * without any. */
     int args = s->op == NULL ? lua_gettop(s->L) - 1 : 0;
     int results = 0;
     s->op = NULL;
     h->current = s;
+    budget_enter(h->budget, &s->task->meter, s->L, &frame);
     int status = lua_resume(s->L, from, args, &results);
+    budget_leave(h->budget, &frame);
     h->current = before;
     if (status == LUA_YIELD) {
         assert(s->op != NULL);
@@ -93,7 +107,23 @@ void strand_run(struct strand *s, lua_State *from)
     s->op = NULL;
     s->status = status;
     s->ended = true;
+    budget_pause(h->budget);
     s->on_end(s);
+    budget_resume(h->budget);
+}
+
+/* Runs <close> variables; they cannot wait, and have a small budget of their own. */
+static void close_coroutine(struct strand *s)
+{
+    struct host *h = s->task->host;
+    struct strand *before = h->current;
+    struct budget_frame frame;
+    h->current = s;
+    budget_enter(h->budget, &s->task->closing, s->L, &frame);
+    lua_resetthread(s->L);
+    budget_leave(h->budget, &frame);
+    h->current = before;
+    lua_settop(s->L, 0);
 }
 
 void strand_cancel(struct strand *s)
@@ -109,14 +139,22 @@ void strand_cancel(struct strand *s)
         s->op = NULL;
         op->class->cancel(op);
     }
-    struct host *h = s->task->host;
-    struct strand *before = h->current;
-    h->current = s;
-    lua_resetthread(s->L); /* runs <close> variables; they cannot wait */
-    h->current = before;
-    lua_settop(s->L, 0);
+    close_coroutine(s);
     s->ended = true;
     s->status = LUA_ERRRUN;
+}
+
+void strand_abandon_children(struct strand *s)
+{
+    list_each (node, &s->children_head) {
+        struct strand *child = list_entry(node, struct strand, sibling);
+        if (!child->ended)
+            strand_cancel(child);
+        strand_abandon_children(child);
+        if (child->scope != NULL)
+            strand_drop_scopes(child, s->scope);
+        strand_free(child);
+    }
 }
 
 static void leave_ready_queue(struct strand *s)
@@ -154,8 +192,9 @@ void strand_free(struct strand *s)
         lua_rawsetp(h->L, LUA_REGISTRYINDEX, s);
     }
     if (s->status != LUA_OK)
-        lua_resetthread(s->L);
+        close_coroutine(s);
     lua_settop(s->L, 0);
+    lua_sethook(s->L, NULL, 0, 0);
     struct coroutine *c = xcalloc(1, sizeof(*c));
     c->L = s->L;
     c->ref = s->ref;

@@ -40,6 +40,11 @@ void strand_run(struct strand *s, lua_State *from);
 /* Stops it wherever it waits, its children first: their ops are cancelled, their <close> variables
  * closed. on_end does not run. Not for a running strand. */
 void strand_cancel(struct strand *s);
+/* Stops and frees the children that nobody owns any more, with all they changed: the call that made
+ * them was left by an error. */
+void strand_abandon_children(struct strand *s);
+/* Is this a coroutine of the host's, which scripts must not resume or close? [-0, +0, -] */
+bool strand_owns(lua_State *L, lua_State *co);
 /* Gives the coroutine back and forgets the strand; its scope must have been closed or dropped. */
 void strand_free(struct strand *s);
 /* Ends the picture that this strand opened, if any. */

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "loop/timer.h"
+#include "script/budget.h"
 #include "script/op.h"
 #include "store/read.h"
 
@@ -59,7 +60,8 @@ struct task {
     struct store_unit *unit; /* waiting for its verdict */
     struct task_refusal *refusals;
     struct lane_claim *claims;
-    int runs, event_count, call_count;
+    struct meter meter, closing; /* of this run */
+    int runs, event_count, call_count, log_count;
     bool cancelled;
     const struct store_table *restart_table; /* waits to be run again in the lane of this row */
     int64_t restart_id;

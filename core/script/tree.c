@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FILE_BYTES (4u << 20)
+#define FILE_BYTES (1u << 20)
 
 struct reader {
     struct tree *tree;

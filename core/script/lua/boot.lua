@@ -6,20 +6,7 @@ local core, veneer = ...
 local declare = veneer("declare")
 local dispatch = veneer("dispatch")
 local words = veneer("words")
-
--- What of Lua scripts have. Everything else is named in the message of the missing one.
-local allowed = {
-  "assert", "error", "ipairs", "next", "pairs", "pcall", "xpcall", "select", "tonumber", "tostring", "type",
-  "rawequal", "rawget", "rawlen", "setmetatable",
-}
-
-local function copy(library, without)
-  local made = {}
-  for name, value in pairs(library) do
-    if not (without and without[name]) then made[name] = value end
-  end
-  return made
-end
+local sandbox = veneer("sandbox")
 
 local function names_of(map)
   local names = {}
@@ -30,36 +17,71 @@ local function names_of(map)
   return names
 end
 
+-- pairs over values without handing out the table that holds them.
+local function walk(values)
+  return function(shown)
+    local key, value
+    return function()
+      key, value = next(values, key)
+      return key, value
+    end, shown, nil
+  end
+end
+
 -- Reads of what is there stay plain table reads; only a missing name runs a function.
 local function sealed(values, missing, assigned)
   setmetatable(values, { __index = function(_, key) missing(key) end })
   return setmetatable({}, {
     __index = values, __metatable = false,
     __newindex = function(_, key) assigned(key) end,
-    __pairs = function() return next, values, nil end,
+    __pairs = walk(values),
   })
 end
 
--- A library that cannot be changed and names what it lacks.
+-- Raises: name ("os.execute") is not there; what to write instead if that is known, else the nearest of candidates.
+local function unavailable(name, instead, key, candidates, prefix)
+  if instead then core.misuse(("`%s` is not available to scripts: %s"):format(name, instead)) end
+  local nearest = core.nearest(key, candidates)
+  core.misuse(("`%s` is not available to scripts%s"):format(name,
+    nearest and ('; did you mean "%s%s"?'):format(prefix, nearest) or ""))
+end
+
+-- A library that cannot be changed and names what it lacks. Also returns its values.
 local function frozen(name, library)
+  local instead = sandbox.missing[name] or {}
   return sealed(library, function(key)
     if type(key) ~= "string" then return end
-    local nearest = core.nearest(key, names_of(library))
-    core.misuse(("%s.%s is not available to scripts%s"):format(name, key,
-      nearest and ('; did you mean "%s.%s"?'):format(name, nearest) or ""))
+    unavailable(name .. "." .. key, instead[key] or instead["*"], key, names_of(library), name .. ".")
   end, function(key)
     core.misuse(("%s.%s cannot be assigned: libraries are the same for every script"):format(name, tostring(key)))
-  end)
+  end), library
+end
+
+-- The members of a library that the sandbox lists.
+local function listed(name, library)
+  local made = {}
+  for _, member in ipairs(sandbox.libraries[name]) do made[member] = library[member] end
+  return made
+end
+
+-- The libraries of Lua that scripts have not: reading a member says so by name.
+local function absent_libraries()
+  local made = {}
+  for name, instead in pairs(sandbox.missing) do
+    if type(instead) == "table" and not sandbox.libraries[name] then made[name] = frozen(name, {}) end
+  end
+  return made
 end
 
 -- The environment of all scripts of a state.
 local function environment(state)
   local env = {}
-  for _, name in ipairs(allowed) do env[name] = _G[name] end
-  for _, name in ipairs { "math", "utf8" } do env[name] = frozen(name, copy(_G[name])) end
-  env.string = frozen("string", copy(string, { dump = true }))
-  env.table = frozen("table", copy(table))
-  env.coroutine = frozen("coroutine", core.coroutine)
+  for _, name in ipairs(sandbox.functions) do env[name] = core[name] or _G[name] end
+  for name in pairs(sandbox.libraries) do
+    local library, values = frozen(name, listed(name, core[name] or _G[name]))
+    env[name] = library
+    if name == "string" then getmetatable("").__index = values end -- ("x"):rep(3)
+  end
   for name, value in pairs(words) do
     env[name] = type(value) == "table" and frozen(name, value) or value
   end
@@ -72,10 +94,11 @@ local function environment(state)
     __newindex = function() core.misuse("json cannot be changed") end,
     __call = function(_, name) return json_field(name) end,
   })
+  local absent = absent_libraries()
   return sealed(env, function(key)
-    local nearest = core.nearest(tostring(key), names_of(env))
-    core.misuse(("%s is not available to scripts%s"):format(tostring(key),
-      nearest and ('; did you mean "%s"?'):format(nearest) or ""))
+    if absent[key] then return absent[key] end
+    local name = tostring(key)
+    unavailable(name, sandbox.missing[name], name, names_of(env), "")
   end, function(key)
     core.misuse(("%s would be a global; write `local %s`"):format(tostring(key), tostring(key)))
   end), env
@@ -94,7 +117,7 @@ local function load(tree, overlay)
     if libraries[name] == nil then
       if loading[name] then core.misuse(('use "%s": it is being loaded (a circle of use)'):format(name)) end
       loading[name] = true
-      local library = core.compile(file.source, "@" .. file.path, scripts)()
+      local library = core.run(file.source, "@" .. file.path, scripts)
       if type(library) ~= "table" then
         error(file.path .. ":1: a library returns a table, this one returned " .. type(library), 0)
       end
@@ -102,7 +125,7 @@ local function load(tree, overlay)
     end
     return libraries[name]
   end
-  local function run(file) return core.compile(file.source, "@" .. file.path, scripts)() end
+  local function run(file) return core.run(file.source, "@" .. file.path, scripts) end
 
   declare.system(state, tree.system.path, run(tree.system))
   overlay(state.system)

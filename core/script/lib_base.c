@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* The two functions of Lua that would let a script act where no hook stops it: a finalizer, and an
+ * error handler that runs inside the hook's own error. */
+#include "script/fail.h"
+#include "script/libs.h"
+
+#include <lauxlib.h>
+
+/* setmetatable(table, metatable): Lua's, without __gc. */
+static int base_setmetatable(lua_State *L)
+{
+    int type = lua_type(L, 2);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, type == LUA_TNIL || type == LUA_TTABLE, 2, "nil or table");
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    if (type == LUA_TTABLE) {
+        lua_pushliteral(L, "__gc");
+        lua_rawget(L, 2);
+        if (!lua_isnil(L, -1))
+            return fail_misuse(L, "setmetatable: __gc is not available to scripts: nothing runs "
+                                  "when a value goes; close it with a <close> variable");
+    }
+    lua_settop(L, 2);
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+/* Stack from 1: handler, then its results or its own error. */
+static int handled(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    lua_pushboolean(L, false);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+static int xpcall_called(lua_State *L, int status, lua_KContext context)
+{
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD) {
+        lua_pushboolean(L, true);
+        lua_replace(L, 1);
+        return lua_gettop(L);
+    }
+    lua_settop(L, 2); /* handler, error */
+    lua_pushvalue(L, 1);
+    lua_insert(L, 2);
+    status = lua_pcallk(L, 1, LUA_MULTRET, 0, 0, handled);
+    return handled(L, status, 0);
+}
+
+/* xpcall(f, handler, ...): the handler runs after f was left, where it can be stopped like
+ * everything else (inside the error of a hook no other hook runs). */
+static int base_xpcall(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 1);
+    lua_copy(L, 2, 1);
+    lua_replace(L, 2); /* handler, f, ... */
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, xpcall_called);
+    return xpcall_called(L, status, 0);
+}
+
+void lib_base_add(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"setmetatable", base_setmetatable}, {"xpcall", base_xpcall}, {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+}
