@@ -178,8 +178,8 @@ struct bus *bus_new(const struct bus_conf *conf, struct err *err)
     struct arena *a = arena_new(0);
     struct bus *b = NULL;
     struct store_policy *rows = conf->switched ? conf->switched->policies : NULL;
-    struct bus_switch sw = {conf->schema,   conf->policies, conf->policy_count, conf->switched,
-                            conf->program,  conf->release,  conf->release_ctx};
+    struct bus_switch sw = {conf->schema,  conf->policies, conf->policy_count, conf->switched,
+                            conf->program, conf->release,  conf->release_ctx};
     if (rows || read_rows(conf, a, &rows, err) == 0) {
         b = new_bus(conf);
         bus_switch_apply(b, &sw, rows);

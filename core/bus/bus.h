@@ -15,15 +15,15 @@ struct bus;
 struct bus_policy {
     int index; /* place in the generation's policies; the script floor finds its function by it */
     struct str service, name;
-    struct str renamed_from; /* or empty */
+    struct str renamed_from;         /* or empty */
     const struct event_type **types; /* of its generation's schema */
     int type_count;
     bool park; /* after a letter the key waits until it is retried or discarded */
 };
 
 /* A generation of declarations. The policies are copied. The schema, and the types that policies
- * point to, are borrowed until release: while the generation is the newest, and afterwards as long as
- * a try of it runs or an event that was read from the log with it waits. */
+ * point to, are borrowed until release: while the generation is the newest, and afterwards as long
+ * as a try of it runs or an event that was read from the log with it waits. */
 struct bus_switch {
     const struct store_schema *schema;
     const struct bus_policy *policies;
@@ -40,8 +40,8 @@ struct bus_conf {
     struct store *store;
     struct loop *main_loop;
     struct mailbox *main_mailbox;
-    /* The first generation. Without `switched` bus_new reads or makes the policies' rows itself, and
-     * all of a policy's types count from its own start. */
+    /* The first generation. Without `switched` bus_new reads or makes the policies' rows itself,
+     * and all of a policy's types count from its own start. */
     const struct store_schema *schema;
     const struct bus_policy *policies;
     int policy_count;
@@ -74,19 +74,19 @@ int bus_start(struct bus *b, struct err *err);
 /* No further dispatch, timers or retries; what is running may still end. Main loop's thread. */
 void bus_stop(struct bus *b);
 
-/* The next generation takes over: tries that start from now on are its own (each worker changes over
- * with its next mail; what runs goes on with the generation it began with), timers fire with its
- * types. Main loop's thread. To be called after each store_switch that was no dry run: the store's
- * commit stops dispatching until then, so that no event after it is given to policies of before.
- * Everything that can fail (states, checks, the store) comes before; this fails only when the bus is
- * being stopped (ERR_STOPPED).
+/* The next generation takes over: tries that start from now on are its own (each worker changes
+ * over with its next mail; what runs goes on with the generation it began with), timers fire with
+ * its types. Main loop's thread. To be called after each store_switch that was no dry run: the
+ * store's commit stops dispatching until then, so that no event after it is given to policies of
+ * before. Everything that can fail (states, checks, the store) comes before; this fails only when
+ * the bus is being stopped (ERR_STOPPED).
  *
- * By (service, name), which is the durable row: a policy that was there keeps its position, its open
- * and held events and its parked keys. One that is missing has its waiting events taken out of memory
- * (what runs may end); its position and held rows stay, and when it returns it reads what it missed,
- * after or before a restart. A new one begins after switched->seq. A type that was added to `on`
- * counts from the switch that added it; waiting events of one that was removed are passed over, as
- * after a restart. Order per (service, key) holds throughout. */
+ * By (service, name), which is the durable row: a policy that was there keeps its position, its
+ * open and held events and its parked keys. One that is missing has its waiting events taken out of
+ * memory (what runs may end); its position and held rows stay, and when it returns it reads what it
+ * missed, after or before a restart. A new one begins after switched->seq. A type that was added to
+ * `on` counts from the switch that added it; waiting events of one that was removed are passed
+ * over, as after a restart. Order per (service, key) holds throughout. */
 int bus_switch(struct bus *b, const struct bus_switch *sw, struct err *err);
 /* Instead, if the generation that store_switch announced will not come: the old one goes on. */
 void bus_resume(struct bus *b);

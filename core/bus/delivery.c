@@ -233,7 +233,8 @@ void bus_delivery_drop(struct bus_item *item, bool counted)
     item->state = BUS_ITEM_ENDED;
 }
 
-/* The policy does not want this type any more: as done, so that it does not stay a hole for ever. */
+/* The policy does not want this type any more: as done, so that it does not stay a hole for ever.
+ */
 static void forget(struct bus_item *item)
 {
     log_event(LOG_WARN, "event passed over", LOG_S("service", item->set->service->name),
@@ -269,8 +270,7 @@ static void run(struct bus_item *item, const struct bus_policy *policy)
 static void fail_letter(struct bus_item *item)
 {
     struct bus_failure why = {true, STR("undeclared"),
-                              STR("the letter's event has a type that is not declared"),
-                              STR("")};
+                              STR("the letter's event has a type that is not declared"), STR("")};
     item->tries++;
     item->state = BUS_ITEM_WRITING;
     submit(item, failure_unit(item, &why));

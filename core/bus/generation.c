@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the scripts of one generation declared, as the bus goes by it. Tries that run and events that
- * were read with its schema keep a generation in memory after the next one has taken over; the last
- * of them lets it go, and tells its owner. */
+/* What the scripts of one generation declared, as the bus goes by it. Tries that run and events
+ * that were read with its schema keep a generation in memory after the next one has taken over; the
+ * last of them lets it go, and tells its owner. */
 #include "bus/inside.h"
 
 #include <assert.h>

@@ -122,10 +122,10 @@ struct bus_item {
     struct bus_set *set;
     struct bus_position *position;
     enum bus_item_state state;
-    bool held;          /* counted in position->held */
-    int tries;          /* so far */
-    int64_t next_at_ms; /* wall clock, of a held one from the start */
-    int64_t due_ns;     /* HELD: when to try again */
+    bool held;                         /* counted in position->held */
+    int tries;                         /* so far */
+    int64_t next_at_ms;                /* wall clock, of a held one from the start */
+    int64_t due_ns;                    /* HELD: when to try again */
     struct bus_generation *generation; /* RUNNING: referenced */
     struct bus_delivery delivery;
 };
@@ -147,13 +147,13 @@ struct bus_set {
     struct bus_key *owner; /* worker */
     struct str key;
     int64_t seq, letter_id;
-    int64_t committed_ns;            /* 0: it was read from the log */
-    const struct store_event *event; /* in unit or arena */
+    int64_t committed_ns;               /* 0: it was read from the log */
+    const struct store_event *event;    /* in unit or arena */
     struct str type_name, type_service; /* of the event */
     struct store_unit *unit;            /* referenced, or NULL */
     struct arena *arena;                /* owned, or NULL */
     struct bus_generation *generation;  /* whose type an event in arena has; referenced, or NULL */
-    int at;                          /* the pass over the items goes on here */
+    int at;                             /* the pass over the items goes on here */
     int count;
     struct bus_item items[];
 };
@@ -195,8 +195,8 @@ struct bus_key {
     struct list sets, letters;
     struct bus_item *current;
     struct loop_timer timer;
-    bool counted;     /* its items are part of bus.outstanding */
-    int64_t items;    /* not ended, of sets */
+    bool counted;  /* its items are part of bus.outstanding */
+    int64_t items; /* not ended, of sets */
     struct bus_parking *parkings;
     size_t parking_count, parking_cap;
     struct store_unit *rewrite; /* a failure that could not be written yet */

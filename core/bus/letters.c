@@ -86,8 +86,7 @@ static void on_discarded(struct store_unit *u)
     struct bus *b = d->bus;
     bool gone = u->verdict == STORE_COMMITTED;
     if (gone && d->position && !atomic_load(&b->stopping)) {
-        struct bus_set *set =
-            bus_set_command(b, BUS_SET_UNPARK, d->position, d->key, 0, d->id);
+        struct bus_set *set = bus_set_command(b, BUS_SET_UNPARK, d->position, d->key, 0, d->id);
         bus_lock(b);
         bus_dispatch(b, set);
         bus_unlock(b);

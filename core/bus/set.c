@@ -119,8 +119,7 @@ bool bus_set_decode(struct bus_set *set, struct bus_generation *g)
     if (store_event_decode(type, e->payload, set->arena, &e->values, &err) < 0) {
         log_event(LOG_ERROR, "the payload of an event cannot be read", LOG_I("seq", set->seq),
                   LOG_C("error", err.message));
-        e->values =
-            arena_zalloc(set->arena, (size_t)type->field_count * sizeof(struct value) + 1);
+        e->values = arena_zalloc(set->arena, (size_t)type->field_count * sizeof(struct value) + 1);
     }
     set->generation = bus_generation_ref(g);
     set_event(set, e);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Another generation takes over while the bus runs. Services and positions stay for good, by their
  * names; a switch only says which of them are active. From the commit of the store's switch on
- * nothing new is dispatched (bus_commit_switched), so that whatever was committed after it meets the
- * new subscriptions; then every service reads on from the log, from the oldest place that one of its
- * policies has to see, and each policy takes from that what it has not seen. */
+ * nothing new is dispatched (bus_commit_switched), so that whatever was committed after it meets
+ * the new subscriptions; then every service reads on from the log, from the oldest place that one
+ * of its policies has to see, and each policy takes from that what it has not seen. */
 #include "base/mem.h"
 #include "bus/inside.h"
 

@@ -93,8 +93,8 @@ static void fire_due(struct bus *b)
     struct store_timer *timers;
     size_t count;
     struct err err;
-    if (store_log_timers(b->session, a, b->generation->schema, clock_wall_ms(b->clock), WINDOW, &timers,
-                         &count, &b->timers.next_due_ms, &err) < 0) {
+    if (store_log_timers(b->session, a, b->generation->schema, clock_wall_ms(b->clock), WINDOW,
+                         &timers, &count, &b->timers.next_due_ms, &err) < 0) {
         log_event(LOG_ERROR, "timers cannot be read", LOG_C("error", err.message));
         read_later(b);
     } else if (count > 0) {

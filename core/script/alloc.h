@@ -17,8 +17,8 @@ void *alloc_lua(void *ud, void *old, size_t old_size, size_t size);
 /* Bytes handed out now. */
 size_t alloc_used(const struct alloc *a);
 
-/* How far alloc_used may grow. The first growth past soft is told once; growth past hard is refused:
- * Lua then collects everything and asks again. SIZE_MAX: no bound. */
+/* How far alloc_used may grow. The first growth past soft is told once; growth past hard is
+ * refused: Lua then collects everything and asks again. SIZE_MAX: no bound. */
 struct alloc_bounds {
     size_t soft, hard;
     void (*told)(void *ctx, bool refused); /* refused: for the second time, after the collection */

@@ -43,7 +43,7 @@ struct budget {
 static const char error_in_error[] = "error in error handling";
 static const char floor_key = 0; /* registry: the bytes of a state that only holds its scripts */
 
-void meter_start(struct meter *m, int cpu_ms)
+void budget_meter_start(struct meter *m, int cpu_ms)
 {
     memset(m, 0, sizeof(*m));
     m->tick_limit = cpu_ms / BUDGET_TICK_MS;
@@ -178,8 +178,7 @@ static void raise_over(struct budget *b, lua_State *L)
     if (m->over == OVER_CPU)
         snprintf(text, sizeof(text), "used more than %d ms of CPU", m->tick_limit * BUDGET_TICK_MS);
     else
-        snprintf(text, sizeof(text), "used more than %d MiB of memory",
-                 (int)(BUDGET_MEMORY >> 20));
+        snprintf(text, sizeof(text), "used more than %d MiB of memory", (int)(BUDGET_MEMORY >> 20));
     budget_pause(b);
     fail_push(L, str_from(err_name(ERR_BUDGET)), err_status(ERR_BUDGET), err_retryable(ERR_BUDGET),
               str_from(text));
@@ -337,8 +336,8 @@ int budget_start(struct budget *b, struct err *err)
     return -1;
 }
 
-/* A tick that is still on its way would find a budget that is gone. It is taken out by itself: other
- * timers of this thread go on. */
+/* A tick that is still on its way would find a budget that is gone. It is taken out by itself:
+ * other timers of this thread go on. */
 void budget_stop(struct budget *b)
 {
     if (b == NULL || !b->started)

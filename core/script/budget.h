@@ -43,7 +43,8 @@ struct budget_frame {
     int paused;
 };
 
-void meter_start(struct meter *m, int cpu_ms);
+/* Empties the meter; it may run cpu_ms from now on. */
+void budget_meter_start(struct meter *m, int cpu_ms);
 
 /* Returns owned. */
 struct budget *budget_new(void);

@@ -27,7 +27,7 @@ struct host {
     struct faults *faults;
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
-    int number; /* of the worker */
+    int number;            /* of the worker */
 
     int policies_ref, routes_ref, resources_ref,
         dispatch_ref; /* tables of functions, in the program's numbers */

@@ -188,12 +188,8 @@ static int coroutine_yield(lua_State *L)
 int lib_coroutine_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"create", coroutine_create},
-        {"resume", coroutine_resume},
-        {"wrap", coroutine_wrap},
-        {"yield", coroutine_yield},
-        {"close", coroutine_close},
-        {NULL, NULL},
+        {"create", coroutine_create}, {"resume", coroutine_resume}, {"wrap", coroutine_wrap},
+        {"yield", coroutine_yield},   {"close", coroutine_close},   {NULL, NULL},
     };
     static const char *const originals[] = {"status", "isyieldable", "running"};
     luaL_newlib(L, functions);

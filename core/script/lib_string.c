@@ -184,8 +184,9 @@ static int string_gsub(lua_State *L)
     const char *text = luaL_checklstring(L, 1, &n), *at = text, *last = NULL;
     const char *pattern = luaL_checklstring(L, 2, &pattern_n), *pattern_end = pattern + pattern_n;
     int type = lua_type(L, 3);
-    luaL_argexpected(L, type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TTABLE ||
-                            type == LUA_TFUNCTION,
+    luaL_argexpected(L,
+                     type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TTABLE ||
+                         type == LUA_TFUNCTION,
                      3, "string/function/table");
     lua_Integer left = luaL_optinteger(L, 4, (lua_Integer)n + 1), count = 0;
     bool anchored = pattern_n > 0 && *pattern == '^', changed = false;
@@ -193,7 +194,7 @@ static int string_gsub(lua_State *L)
     lua_settop(L, 3);
     pattern_init(&p, L, text, n, pattern_end);
     luaL_buffinit(L, &out);
-    for (; count < left; ) {
+    for (; count < left;) {
         const char *end = pattern_match(&p, at, pattern + anchored);
         if (end != NULL && end != last) {
             count++;
@@ -231,8 +232,7 @@ static int string_rep(lua_State *L)
         lua_pushliteral(L, "");
         return 1;
     }
-    if (n + separator_n > BUDGET_TEXT ||
-        (lua_Unsigned)count > BUDGET_TEXT / (n + separator_n))
+    if (n + separator_n > BUDGET_TEXT || (lua_Unsigned)count > BUDGET_TEXT / (n + separator_n))
         return fail_raise(L, ERR_BUDGET, "string.rep: a text of more than 8 MiB");
     size_t total = n * (size_t)count + separator_n * ((size_t)count - 1);
     char *to = luaL_buffinitsize(L, &out, total);
@@ -265,8 +265,8 @@ static int string_format(lua_State *L)
 int lib_string_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"find", string_find},   {"match", string_match}, {"gmatch", string_gmatch},
-        {"gsub", string_gsub},   {"rep", string_rep},     {NULL, NULL},
+        {"find", string_find}, {"match", string_match}, {"gmatch", string_gmatch},
+        {"gsub", string_gsub}, {"rep", string_rep},     {NULL, NULL},
     };
     static const char *const linear[] = {"byte", "char", "len",      "lower",  "upper",
                                          "sub",  "pack", "packsize", "unpack", "reverse"};

@@ -213,8 +213,12 @@ static int table_sort(lua_State *L)
 int lib_table_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"insert", table_insert}, {"remove", table_remove}, {"move", table_move},
-        {"concat", table_concat}, {"unpack", table_unpack}, {"sort", table_sort},
+        {"insert", table_insert},
+        {"remove", table_remove},
+        {"move", table_move},
+        {"concat", table_concat},
+        {"unpack", table_unpack},
+        {"sort", table_sort},
         {NULL, NULL},
     };
     luaL_newlib(L, functions);

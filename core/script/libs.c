@@ -75,7 +75,7 @@ static int core_run(lua_State *L)
     lua_settop(L, 3);
     lua_pushcfunction(L, compile_and_run);
     lua_insert(L, 1);
-    meter_start(&meter, BUDGET_CPU_MS);
+    budget_meter_start(&meter, BUDGET_CPU_MS);
     budget_enter(b, &meter, L, &before);
     int status = lua_pcall(L, 3, 1, 0);
     budget_leave(b, &before);

@@ -13,13 +13,13 @@ void libs_open(lua_State *L);
 
 /* Milliseconds of the duration at index ("610ms", "10s", or a number). Raises. */
 int64_t lib_check_duration(lua_State *L, int index, const char *word);
-int lib_store_open(lua_State *L);     /* store.*: reads and changes (lib_store.c, lib_read.c) */
-int lib_bus_open(lua_State *L);       /* bus.* */
-int lib_task_open(lua_State *L);      /* task.* */
-int lib_json_open(lua_State *L);      /* json.* */
-int lib_cjson_open(lua_State *L);     /* cjson.* */
-int lib_string_open(lua_State *L);    /* string.*, but dump */
-int lib_table_open(lua_State *L);     /* table.* */
+int lib_store_open(lua_State *L);  /* store.*: reads and changes (lib_store.c, lib_read.c) */
+int lib_bus_open(lua_State *L);    /* bus.* */
+int lib_task_open(lua_State *L);   /* task.* */
+int lib_json_open(lua_State *L);   /* json.* */
+int lib_cjson_open(lua_State *L);  /* cjson.* */
+int lib_string_open(lua_State *L); /* string.*, but dump */
+int lib_table_open(lua_State *L);  /* table.* */
 /* Functions of Lua in a form that scripts cannot misuse: setmetatable, xpcall. Adds to the table at
  * the top. */
 void lib_base_add(lua_State *L);

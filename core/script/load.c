@@ -205,7 +205,7 @@ static int call_watched(lua_State *L, const struct load_conf *conf, struct err *
         return -1;
     }
     budget_attach(b, L);
-    meter_start(&meter, CHECKS_CPU_MS);
+    budget_meter_start(&meter, CHECKS_CPU_MS);
     lua_pushcfunction(L, load_all);
     lua_pushlightuserdata(L, (void *)conf);
     budget_enter(b, &meter, L, &before);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Lua's own matcher cannot be stopped: "x*x*x*x*y" on a megabyte takes days. This one reads the same
- * patterns, looks at the budget every thousand steps, and goes no deeper than Lua's. */
+/* Lua's own matcher cannot be stopped: "x*x*x*x*y" on a megabyte takes days. This one reads the
+ * same patterns, looks at the budget every thousand steps, and goes no deeper than Lua's. */
 #include "script/pattern.h"
 
 #include "script/budget.h"
@@ -48,18 +48,41 @@ static bool in_class(int c, int class)
 {
     bool in;
     switch (tolower(class)) {
-    case 'a': in = isalpha(c); break;
-    case 'c': in = iscntrl(c); break;
-    case 'd': in = isdigit(c); break;
-    case 'g': in = isgraph(c); break;
-    case 'l': in = islower(c); break;
-    case 'p': in = ispunct(c); break;
-    case 's': in = isspace(c); break;
-    case 'u': in = isupper(c); break;
-    case 'w': in = isalnum(c); break;
-    case 'x': in = isxdigit(c); break;
-    case 'z': in = c == 0; break;
-    default: return class == c;
+    case 'a':
+        in = isalpha(c);
+        break;
+    case 'c':
+        in = iscntrl(c);
+        break;
+    case 'd':
+        in = isdigit(c);
+        break;
+    case 'g':
+        in = isgraph(c);
+        break;
+    case 'l':
+        in = islower(c);
+        break;
+    case 'p':
+        in = ispunct(c);
+        break;
+    case 's':
+        in = isspace(c);
+        break;
+    case 'u':
+        in = isupper(c);
+        break;
+    case 'w':
+        in = isalnum(c);
+        break;
+    case 'x':
+        in = isxdigit(c);
+        break;
+    case 'z':
+        in = c == 0;
+        break;
+    default:
+        return class == c;
     }
     return isupper(class) ? !in : in;
 }
@@ -123,10 +146,14 @@ static bool single(struct pattern *p, const char *at, const char *class, const c
     if (at >= p->text_end)
         return false;
     switch (*class) {
-    case '.': return true;
-    case ESCAPE: return in_class(byte_at(at), byte_at(class + 1));
-    case '[': return in_set(p, byte_at(at), class, after - 1);
-    default: return *class == *at;
+    case '.':
+        return true;
+    case ESCAPE:
+        return in_class(byte_at(at), byte_at(class + 1));
+    case '[':
+        return in_set(p, byte_at(at), class, after - 1);
+    default:
+        return *class == *at;
     }
 }
 

@@ -29,10 +29,11 @@ bool pattern_is_plain(const char *p, size_t n);
 /* Borrows text and pattern, which must stay while p is used. */
 void pattern_init(struct pattern *p, lua_State *L, const char *text, size_t text_bytes,
                   const char *end);
-/* Matches at `at` only, from `pattern` (without '^') to the end of it: the end of the match, or NULL.
- * Raises on malformed patterns and over budget. [-0, +0, e] */
+/* Matches at `at` only, from `pattern` (without '^') to the end of it: the end of the match, or
+ * NULL. Raises on malformed patterns and over budget. [-0, +0, e] */
 const char *pattern_match(struct pattern *p, const char *at, const char *pattern);
 /* Pushes capture i of a match from at to end; with none, capture 0 is the match. [-0, +1, e] */
 void pattern_push(struct pattern *p, int i, const char *at, const char *end);
-/* Pushes all, or the match if there are none and at is not NULL. Returns their number. [-0, +n, e] */
+/* Pushes all, or the match if there are none and at is not NULL. Returns their number. [-0, +n, e]
+ */
 int pattern_push_all(struct pattern *p, const char *at, const char *end);

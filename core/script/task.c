@@ -301,14 +301,14 @@ static int read_raised(lua_State *L)
     fail_read(L, t->arena, r->error);
     if (r->error->origin.n == 0)
         r->error->origin = fail_origin(r->s->L, t->arena);
-    if (r->error->status < 500 || (!str_eq(r->error->code, STR("script")) &&
-                                   !str_eq(r->error->code, STR("budget"))))
+    if (r->error->status < 500 ||
+        (!str_eq(r->error->code, STR("script")) && !str_eq(r->error->code, STR("budget"))))
         return 0;
     luaL_traceback(L, r->s->L, NULL, 0);
     struct str trace = str_from(lua_tostring(L, -1));
     log_event(LOG_ERROR, "script error", LOG_S("code", r->error->code),
-              LOG_S("error", r->error->message),
-              LOG_S("script", r->error->origin), LOG_S("what", t->what),
+              LOG_S("error", r->error->message), LOG_S("script", r->error->origin),
+              LOG_S("what", t->what),
               LOG_S("service", t->service != NULL ? t->service->name : STR("")),
               LOG_S("correlationId", t->correlation_id), LOG_S("traceback", trace));
     return 0;
@@ -363,8 +363,8 @@ static void task_run(struct task *t)
         t->arena = arena_new(0);
     t->runs++;
     t->event_count = t->call_count = t->log_count = 0;
-    meter_start(&t->meter, BUDGET_CPU_MS);
-    meter_start(&t->closing, BUDGET_CLOSE_MS);
+    budget_meter_start(&t->meter, BUDGET_CPU_MS);
+    budget_meter_start(&t->closing, BUDGET_CLOSE_MS);
     t->serial = ++h->serials;
     t->root = strand_root(t, task_main);
     t->root->on_end = root_ended;

@@ -13,8 +13,8 @@ struct store_policy {
     int64_t high;   /* everything of its types up to here is done, except the holes */
     int64_t *holes; /* ascending */
     size_t hole_count;
-    int64_t *since; /* of store_switch: for each of its types, in the order declared, the event after
-                       which it wants that type (0: all). NULL of store_log_policy */
+    int64_t *since; /* of store_switch: for each of its types, in the order declared, the event
+                       after which it wants that type (0: all). NULL of store_log_policy */
 };
 
 struct store_held {
@@ -43,9 +43,9 @@ struct store_logged {
  * carries an old one over. Before store_start only. Results in a. */
 int store_log_policy(struct store *s, struct arena *a, struct str service, struct str name,
                      struct str renamed_from, struct store_policy *ret, struct err *err);
-/* The values of an event's payload as t declares them, in a: for an event that was made with another
- * generation's declaration. A member that does not fit its field is null, because a log cannot be
- * corrected; a payload that is no object fails. */
+/* The values of an event's payload as t declares them, in a: for an event that was made with
+ * another generation's declaration. A member that does not fit its field is null, because a log
+ * cannot be corrected; a payload that is no object fails. */
 int store_event_decode(const struct event_type *t, struct str payload, struct arena *a,
                        struct value **ret, struct err *err);
 

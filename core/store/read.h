@@ -7,7 +7,7 @@ enum store_read_kind {
     STORE_READ_GET,   /* one row by id */
     STORE_READ_FIND,  /* rows by equality, ordered */
     STORE_READ_COUNT, /* how many match */
-    STORE_READ_ID /* waits for an id block; count is the id, of a timer if table is NULL */
+    STORE_READ_ID     /* waits for an id block; count is the id, of a timer if table is NULL */
 };
 
 #define STORE_CONDS 8

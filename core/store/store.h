@@ -57,18 +57,19 @@ struct store_switch {
     const struct store_schema *schema;
     const struct store_switch_policy *policies;
     int policy_count;
-    int64_t number;           /* 0: a new generation; else an older one becomes active again */
-    struct str origin;        /* who wanted it ("reload"), kept with the generation */
-    struct str sources;       /* kept with it too, opaque */
-    bool dry_run;             /* changes nothing, but says what would change */
-    struct arena *arena;      /* where results live */
+    int64_t number;      /* 0: a new generation; else an older one becomes active again */
+    struct str origin;   /* who wanted it ("reload"), kept with the generation */
+    struct str sources;  /* kept with it too, opaque */
+    bool dry_run;        /* changes nothing, but says what would change */
+    struct arena *arena; /* where results live */
 };
 
 struct store_policy;
 
 struct store_switched {
-    int64_t generation; /* number of it; rises for ever in a data folder, dry runs give back theirs */
-    int64_t seq;        /* newest event as of the switch; new policies begin after it */
+    int64_t
+        generation; /* number of it; rises for ever in a data folder, dry runs give back theirs */
+    int64_t seq;    /* newest event as of the switch; new policies begin after it */
     struct store_policy *policies; /* (store/log.h) in the order of those declared */
     int policy_count;
     struct str *changes; /* "add column orders.note text" */
@@ -86,9 +87,9 @@ struct store_switched {
  *
  * Units of the generations before go on being built and applied: they name their columns, and ids
  * come from the table's name. A row that a new unique index refuses fails a unit whose own schema
- * does not know the index (STORE_FAILED). The schema is borrowed until the last unit, read and event
- * that points to it is gone, which the owner counts (store_unit.release); the store itself keeps no
- * pointer to it. */
+ * does not know the index (STORE_FAILED). The schema is borrowed until the last unit, read and
+ * event that points to it is gone, which the owner counts (store_unit.release); the store itself
+ * keeps no pointer to it. */
 int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
                  struct err *err);
 /* Sets the hooks and starts the writer. */

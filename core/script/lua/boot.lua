@@ -30,7 +30,7 @@ end
 
 -- Reads of what is there stay plain table reads; only a missing name runs a function.
 local function sealed(values, missing, assigned)
-  setmetatable(values, { __index = function(_, key) missing(key) end })
+  setmetatable(values, { __index = function(_, key) return missing(key) end })
   return setmetatable({}, {
     __index = values, __metatable = false,
     __newindex = function(_, key) assigned(key) end,

@@ -24,8 +24,8 @@
 struct sqlite_slot {
     struct sqlite_stmt_key key; /* without its table, which may be gone */
     uint64_t serial;            /* of the table */
-    sqlite3_stmt *stmt; /* NULL: free */
-    uint64_t used;      /* tick of the last use */
+    sqlite3_stmt *stmt;         /* NULL: free */
+    uint64_t used;              /* tick of the last use */
 };
 
 /* A connection of one thread and its statements. {0} is a closed one. */
@@ -80,9 +80,9 @@ struct store {
     /* The writer's own. */
     struct sqlite_conn conn;
     struct sqlite_rows *changes; /* what the switch under way lists, or NULL */
-    int64_t next_seq; /* newest seq given out */
-    int64_t batch;    /* number of the newest transaction, also in the file */
-    int wal_frames;   /* in the log after the newest commit */
+    int64_t next_seq;            /* newest seq given out */
+    int64_t batch;               /* number of the newest transaction, also in the file */
+    int wal_frames;              /* in the log after the newest commit */
     struct buf scratch;
     struct store_unit *units[ENGINE_BATCH];
 
@@ -220,8 +220,8 @@ void sqlite_ids_publish(struct store *s);
 void sqlite_ids_drop(struct store *s, const struct err *err);
 int sqlite_ids_give_back(struct store *s, struct err *err);
 /* The next id, or false: then the session is woken after the next reservation. */
-bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t,
-                             struct store_session *ss, int64_t *ret);
+bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t, struct store_session *ss,
+                             int64_t *ret);
 
 /* read.c */
 /* Runs a read other than STORE_READ_ID on conn and fills its results. */

@@ -226,8 +226,8 @@ int sqlite_ids_give_back(struct store *s, struct err *err)
     return 0;
 }
 
-bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t,
-                             struct store_session *ss, int64_t *ret)
+bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t, struct store_session *ss,
+                             int64_t *ret)
 {
     bool ask;
     pthread_mutex_lock(&s->ids.mutex);

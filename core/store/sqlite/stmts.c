@@ -22,9 +22,8 @@ static size_t key_hash(const struct sqlite_stmt_key *k)
 
 static bool key_eq(const struct sqlite_stmt_key *x, const struct sqlite_stmt_key *y)
 {
-    return x->kind == y->kind && x->flags == y->flags &&
-           x->count == y->count && x->order == y->order && x->a == y->a && x->b == y->b &&
-           x->c == y->c;
+    return x->kind == y->kind && x->flags == y->flags && x->count == y->count &&
+           x->order == y->order && x->a == y->a && x->b == y->b && x->c == y->c;
 }
 
 static sqlite3_stmt *prepare(struct sqlite_conn *conn, const struct sqlite_stmt_key *key,

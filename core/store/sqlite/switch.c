@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A new generation of declarations takes over in one transaction: tables, the policies' rows and the
- * number of the generation are there together or not at all, so that no crash leaves scripts without
- * their columns or a policy without its place in the log. */
+/* A new generation of declarations takes over in one transaction: tables, the policies' rows and
+ * the number of the generation are there together or not at all, so that no crash leaves scripts
+ * without their columns or a policy without its place in the log. */
 
 #include "store/sqlite/engine.h"
 
@@ -115,8 +115,7 @@ static int switch_types(struct store *s, struct arena *a, const struct store_swi
     }
     const struct since *items = rows.items;
     for (size_t i = 0; i < rows.count; i++)
-        if (!is_declared(p, items[i].type) &&
-            remove_since(s, ret->number, items[i].type, err) < 0)
+        if (!is_declared(p, items[i].type) && remove_since(s, ret->number, items[i].type, err) < 0)
             return -1;
     return 0;
 }
@@ -172,8 +171,8 @@ static int switch_generation(struct store *s, const struct store_switch *sw,
                              struct store_switched *ret, struct err *err)
 {
     ret->generation = sw->number;
-    int failed = sw->number > 0 ? old_generation(s, sw, err)
-                                : new_generation(s, sw, &ret->generation, err);
+    int failed =
+        sw->number > 0 ? old_generation(s, sw, err) : new_generation(s, sw, &ret->generation, err);
     if (failed || run_int(s, SQL_GENERATION_ACTIVE, ret->generation, err) < 0)
         return -1;
     return run_int(s, SQL_GENERATIONS_OLD, STORE_GENERATIONS_KEPT, err);

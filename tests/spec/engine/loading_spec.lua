@@ -28,7 +28,7 @@ describe("PATH-2 loading", function()
   end)
 
   it("an error at the top of a file has its line", function()
-    route("\nlocal x = nothing.here", "scripts/routes/t/x.lua:2: nothing is not available to scripts")
+    route("\nlocal x = nothing.here", "scripts/routes/t/x.lua:2: `nothing` is not available to scripts")
     route("\nerror('broken')", "scripts/routes/t/x.lua:2: broken")
   end)
 
