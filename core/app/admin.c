@@ -38,6 +38,9 @@ static const struct route {
     {HTTP_GET_, "/admin/faults", admin_state_faults, false},
     {HTTP_PUT_, "/admin/faults", admin_state_set_faults, false},
     {HTTP_DELETE_, "/admin/faults", admin_state_clear_faults, false},
+    {HTTP_POST_, "/admin/reload", admin_reload_start, false},
+    {HTTP_GET_, "/admin/generations", admin_reload_list, false},
+    {HTTP_POST_, "/admin/generations/{n}/activate", admin_reload_activate, false},
 };
 
 static bool is_correlation(struct str s)
@@ -65,7 +68,8 @@ static struct str correlation_of(const struct http_request *r, struct arena *a)
     return arena_str(a, (struct str){text, 16});
 }
 
-static void answer_problem(struct admin_call *c, int status, enum err_code code, struct str message)
+static void answer_problem(struct admin_call *c, int status, enum err_code code, struct str message,
+                           struct str extra)
 {
     struct buf body = BUF_INIT;
     struct http_problem problem = {.status = status,
@@ -73,6 +77,7 @@ static void answer_problem(struct admin_call *c, int status, enum err_code code,
                                    .message = message,
                                    .path = c->request->path,
                                    .correlation_id = c->correlation_id,
+                                   .extra = extra,
                                    .wall_ms = clock_wall_ms(loop_clock(c->admin->conf.loop))};
     struct http_header headers[3] = {admin_correlation(c)};
     size_t count = 1;
@@ -107,13 +112,14 @@ static void dispatch(struct admin_call *c)
     const struct route *r = c->match.target;
     struct str authorization = http_header_find(c->request, STR("authorization"));
     if ((!r || !r->open) && !admin_token_matches(c->admin->conf.token, authorization))
-        answer_problem(c, 401, ERR_UNAUTHORIZED, STR("the admin side wants its bearer token"));
+        answer_problem(c, 401, ERR_UNAUTHORIZED, STR("the admin side wants its bearer token"),
+                       STR(""));
     else if (r)
         r->fn(c);
     else if (c->match.path_known)
-        answer_problem(c, 405, ERR_METHOD, STR("this path does not know the method"));
+        answer_problem(c, 405, ERR_METHOD, STR("this path does not know the method"), STR(""));
     else
-        answer_problem(c, 404, ERR_NOT_FOUND, STR("no such path"));
+        answer_problem(c, 404, ERR_NOT_FOUND, STR("no such path"), STR(""));
 }
 
 static void on_request(void *ctx, struct http_exchange *x)
@@ -161,12 +167,17 @@ void admin_problem(struct admin_call *c, int status, enum err_code code, const c
     va_start(args, fmt);
     vsnprintf(message, sizeof(message), fmt, args);
     va_end(args);
-    answer_problem(c, status, code, str_from(message));
+    answer_problem(c, status, code, str_from(message), STR(""));
 }
 
 void admin_problem_err(struct admin_call *c, const struct err *err)
 {
-    answer_problem(c, err_status(err->code), err->code, str_from(err->message));
+    admin_problem_extra(c, err_status(err->code), err, STR(""));
+}
+
+void admin_problem_extra(struct admin_call *c, int status, const struct err *err, struct str extra)
+{
+    answer_problem(c, status, err->code, str_from(err->message), extra);
 }
 
 struct http_header admin_correlation(const struct admin_call *c)
@@ -251,6 +262,16 @@ void admin_free(struct admin *a)
     http_server_free(a->server);
     admin_events_close(a);
     admin_letters_close(a);
+    admin_reload_close(a);
     http_router_free(a->router);
     free(a);
+}
+
+void admin_switch(struct admin *a, const struct admin_program *p)
+{
+    a->conf.schema = p->schema;
+    a->conf.services = p->services;
+    a->conf.service_count = p->service_count;
+    a->conf.policies = p->policies;
+    a->conf.policy_count = p->policy_count;
 }

@@ -24,6 +24,7 @@ struct admin_conf {
     size_t service_count;
     const struct bus_policy *policies;
     int policy_count;
+    struct reloader *reloader; /* or NULL: no reloading here */
     void (*metrics)(void *ctx,
                     struct buf *out); /* appends the host's own Prometheus lines; may be NULL */
     bool (*ready)(void *ctx);         /* NULL: always */
@@ -35,6 +36,15 @@ struct admin *admin_new(const struct admin_conf *conf, struct err *err);
 /* Ends all streams and connections. A letter that is being discarded may still be reported
  * afterwards: it is answered to nobody. The bus must still be there. */
 void admin_free(struct admin *a);
+/* What a new generation changes of conf; borrowed like the old ones, which are no longer used. */
+struct admin_program {
+    const struct store_schema *schema;
+    const struct str *services;
+    size_t service_count;
+    const struct bus_policy *policies;
+    int policy_count;
+};
+void admin_switch(struct admin *a, const struct admin_program *p);
 /* The token: MOONTIDE_ADMIN_TOKEN, else the file (flag), else DATA/admin.token, made (0600) at
  * first start. At least 16 bytes, printable, without spaces; ERR_CONFIG says which source was
  * wrong. Never logged. */

@@ -12,9 +12,10 @@ struct admin {
     struct admin_conf conf;
     struct http_server *server;
     struct http_router *router;
-    struct list readers;    /* of the event log (admin_events.c) */
-    struct list discards;   /* letters on their way out (admin_letters.c) */
-    struct bus_watch watch; /* wakes the readers that follow */
+    struct list readers;         /* of the event log (admin_events.c) */
+    struct list discards;        /* letters on their way out (admin_letters.c) */
+    struct admin_reload *reload; /* asked for here and under way (admin_reload.c), or NULL */
+    struct bus_watch watch;      /* wakes the readers that follow */
 };
 
 /* One request. Lives in the exchange's arena: gone with the answer. */
@@ -36,6 +37,8 @@ void admin_answer_json(struct admin_call *c, int status, struct buf *body);
 void admin_problem(struct admin_call *c, int status, enum err_code code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void admin_problem_err(struct admin_call *c, const struct err *err);
+/* With a status of its own and further members ("\"errors\":[...]", or empty). */
+void admin_problem_extra(struct admin_call *c, int status, const struct err *err, struct str extra);
 /* X-Correlation-Id, for streams. */
 struct http_header admin_correlation(const struct admin_call *c);
 /* Query parameters. False: the call has been answered with 400, which names the parameter. An
@@ -55,6 +58,8 @@ admin_fn admin_letters_list, admin_letters_show, admin_letters_discard, admin_le
 void admin_letters_close(struct admin *a);
 admin_fn admin_state_services, admin_state_breakers, admin_state_faults, admin_state_set_faults,
     admin_state_clear_faults;
+admin_fn admin_reload_start, admin_reload_list, admin_reload_activate;
+void admin_reload_close(struct admin *a); /* one under way is answered to nobody */
 admin_fn admin_health_live, admin_health_ready, admin_health_actuator, admin_health_metrics;
 
 /* Writers: a member of an object or item of a list, with the comma that it needs. */

@@ -2,18 +2,12 @@
 /* Opens a process from its settings, floor by floor, and closes it in the opposite order. */
 #include "app/app.h"
 
+#include "app/reload_inside.h"
 #include "base/file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table,
-                   struct err *err)
-{
-    struct app *app = ctx;
-    return config_overlay((struct config *)app->config, a, prefix, table, err);
-}
 
 static const char *c_text(struct app *a, struct str s)
 {
@@ -39,28 +33,59 @@ int app_check_settings(const struct config *config, const struct program *p, str
     return config_check_used(config, known, n, err);
 }
 
-static int load_tree(struct app *a, const struct tree *tree, struct err *err)
-{
-    struct load_conf conf = {tree, overlay, a};
-    a->worker_count = a->config->workers;
-    a->states = xcalloc((size_t)a->worker_count, sizeof(*a->states));
-    for (int i = 0; i < a->worker_count; i++)
-        if ((a->states[i] = load_state(&conf, err)) == NULL)
-            return -1;
-    a->program = load_program(a->states[0], &conf, err);
-    if (a->program == NULL)
-        return -1;
-    return app_check_settings(a->config, a->program, err);
-}
+/* ---- the first generation ---- */
 
-static int load_scripts(struct app *a, struct err *err)
+/* What runs: the tree, unless an older generation was activated by hand; the last good one if the
+ * tree is broken. */
+struct start {
+    struct arena *arena;
+    struct store_generation last; /* the active one of the data folder */
+    bool has_last;
+    struct generation generation;
+    struct store_switched switched;
+};
+
+static int start_tree(struct app *a, struct start *s, struct err *err)
 {
     struct tree *tree = NULL;
-    if (tree_read(c_text(a, a->config->scripts), c_text(a, a->config->system), &tree, err) != 0)
+    struct buf sources = BUF_INIT;
+    if (tree_read(c_text(a, a->config->scripts), c_text(a, a->config->system), &tree, err) != 0 ||
+        generation_build(&s->generation, a->config, tree, a->worker_count, err) != 0)
         return -1;
-    int failed = load_tree(a, tree, err);
-    tree_free(tree);
-    return failed;
+    generation_write_sources(tree, &sources);
+    bool same = s->has_last && str_eq(s->last.sources, buf_str(&sources));
+    buf_deinit(&sources);
+    return generation_store(&s->generation, a->store, same ? s->last.number : 0, "start", false,
+                            s->arena, &s->switched, err);
+}
+
+static int start_last(struct app *a, struct start *s, struct err *err)
+{
+    struct tree *tree = NULL;
+    if (generation_read_sources(s->last.sources, a->config->system, &tree, err) != 0 ||
+        generation_build(&s->generation, a->config, tree, a->worker_count, err) != 0)
+        return -1;
+    return generation_store(&s->generation, a->store, s->last.number,
+                            arena_str(s->arena, s->last.origin).p, false, s->arena, &s->switched,
+                            err);
+}
+
+static int start_generation(struct app *a, struct start *s, struct err *err)
+{
+    int found = store_log_generation(a->session, s->arena, 0, &s->last, err);
+    if (found < 0)
+        return -1;
+    s->has_last = found > 0;
+    if (s->has_last && str_eq(s->last.origin, STR("activate")))
+        return start_last(a, s, err);
+    if (start_tree(a, s, err) == 0)
+        return 0;
+    if (!s->has_last)
+        return -1;
+    log_event(LOG_ERROR, "the scripts do not load; the last good generation runs",
+              LOG_C("error", err->message), LOG_I("generation", s->last.number));
+    generation_clear(&s->generation);
+    return start_last(a, s, err);
 }
 
 /* ---- floors ---- */
@@ -71,10 +96,16 @@ static int open_store(struct app *a, struct err *err)
     a->store = store_open(&conf, err);
     if (a->store == NULL)
         return -1;
-    return store_migrate(a->store, &a->program->schema, err);
+    a->session = store_session_new(a->store, a->loop, err);
+    return a->session != NULL ? 0 : -1;
 }
 
-static int open_bus(struct app *a, struct err *err)
+static void program_released(void *program)
+{
+    program_unref(program);
+}
+
+static int open_bus(struct app *a, const struct store_switched *switched, struct err *err)
 {
     struct bus_conf conf = {
         .store = a->store,
@@ -83,15 +114,28 @@ static int open_bus(struct app *a, struct err *err)
         .main_mailbox = a->mailbox,
         .policies = a->program->policies,
         .policy_count = a->program->policy_count,
+        .switched = switched,
+        .program = a->program,
+        .release = program_released,
+        .release_ctx = program_ref(a->program),
         .worker_count = a->worker_count,
         BUS_DEFAULTS,
     };
     if (a->config->max_outstanding > 0)
         conf.max_outstanding = (int)a->config->max_outstanding;
     a->bus = bus_new(&conf, err);
-    if (a->bus == NULL)
+    if (a->bus == NULL) {
+        program_unref(a->program);
         return -1;
+    }
     return store_start(a->store, bus_hooks(a->bus), err);
+}
+
+void app_declare_breakers(struct app *a)
+{
+    for (int i = 0; i < a->program->breaker_count; i++)
+        registry_declare(a->breakers, a->program->breakers[i].name, &a->program->breakers[i].conf,
+                         clock_mono_ns(&a->clock));
 }
 
 static void open_guards(struct app *a)
@@ -99,9 +143,7 @@ static void open_guards(struct app *a)
     a->breakers = registry_new();
     a->faults = faults_new();
     a->lanes = lane_table_new();
-    for (int i = 0; i < a->program->breaker_count; i++)
-        registry_declare(a->breakers, a->program->breakers[i].name, &a->program->breakers[i].conf,
-                         clock_mono_ns(&a->clock));
+    app_declare_breakers(a);
 }
 
 static int open_sockets(struct app *a, struct err *err)
@@ -113,14 +155,20 @@ static int open_sockets(struct app *a, struct err *err)
     return a->admin_fd < 0 ? -1 : 0;
 }
 
-static void worker_drained(void *ctx)
+void app_look_stopped(struct app *a)
 {
-    struct app *a = ctx;
-    if (++a->drained == a->worker_count)
+    if (a->stopping && a->drained == a->worker_count && !reload_is_busy(a->reloader))
         loop_stop(a->loop);
 }
 
-static int open_workers(struct app *a, struct err *err)
+static void worker_drained(void *ctx)
+{
+    struct app *a = ctx;
+    a->drained++;
+    app_look_stopped(a);
+}
+
+static int open_workers(struct app *a, struct generation *g, struct err *err)
 {
     struct http_limits limits = HTTP_LIMITS_DEFAULT;
     limits.connections = limits.connections / a->worker_count + 1;
@@ -143,8 +191,8 @@ static int open_workers(struct app *a, struct err *err)
             .on_drained = worker_drained,
             .ctx = a,
         };
-        lua_State *L = a->states[i];
-        a->states[i] = NULL;
+        lua_State *L = g->states[i];
+        g->states[i] = NULL;
         if ((a->workers[i] = worker_new(&conf, L, err)) == NULL)
             return -1;
     }
@@ -157,13 +205,31 @@ static bool is_ready(void *ctx)
     return a->ready && !a->stopping;
 }
 
+static void name_services(struct app *a)
+{
+    free(a->service_names);
+    a->service_names = xcalloc((size_t)a->program->service_count + 1, sizeof(*a->service_names));
+    for (int i = 0; i < a->program->service_count; i++)
+        a->service_names[i] = a->program->services[i].name;
+}
+
+void app_switch_admin(struct app *a)
+{
+    struct str *old = a->service_names;
+    a->service_names = NULL;
+    name_services(a);
+    struct admin_program p = {&a->program->schema, a->service_names,
+                              (size_t)a->program->service_count, a->program->policies,
+                              a->program->policy_count};
+    admin_switch(a->admin, &p);
+    free(old);
+}
+
 static int open_admin(struct app *a, struct err *err)
 {
     if (admin_token(a->config->token_file, a->config->data, &a->token, err) != 0)
         return -1;
-    a->service_names = xcalloc((size_t)a->program->service_count + 1, sizeof(*a->service_names));
-    for (int i = 0; i < a->program->service_count; i++)
-        a->service_names[i] = a->program->services[i].name;
+    name_services(a);
     struct admin_conf conf = {
         .loop = a->loop,
         .listen_fd = a->admin_fd,
@@ -178,6 +244,7 @@ static int open_admin(struct app *a, struct err *err)
         .service_count = (size_t)a->program->service_count,
         .policies = a->program->policies,
         .policy_count = a->program->policy_count,
+        .reloader = a->reloader,
         .metrics = app_write_metrics,
         .ready = is_ready,
         .ctx = a,
@@ -196,25 +263,34 @@ static int start_workers(struct app *a, struct err *err)
     return 0;
 }
 
+/* Everything above the store, for the generation that was started. */
+static int open_above(struct app *a, struct start *s, struct err *err)
+{
+    a->program = program_ref(s->generation.program);
+    a->reloader = reload_new(a, s->generation.tree);
+    s->generation.tree = NULL;
+    open_guards(a);
+    if (open_sockets(a, err) != 0 || open_bus(a, &s->switched, err) != 0 ||
+        open_workers(a, &s->generation, err) != 0 || open_admin(a, err) != 0)
+        return -1;
+    return start_workers(a, err);
+}
+
 int app_open(struct app *a, const struct config *config, struct err *err)
 {
     memset(a, 0, sizeof(*a));
     a->config = config;
+    a->worker_count = config->workers;
     a->listen_fd = a->admin_fd = -1;
     clock_real_init(&a->clock);
-    if (load_scripts(a, err) != 0)
-        return -1;
     if ((a->loop = loop_new(&a->clock, err)) == NULL ||
-        (a->mailbox = mailbox_new(a->loop, err)) == NULL)
+        (a->mailbox = mailbox_new(a->loop, err)) == NULL || open_store(a, err) != 0)
         return -1;
-    open_guards(a);
-    if (open_store(a, err) != 0 || open_sockets(a, err) != 0 || open_bus(a, err) != 0)
-        return -1;
-    if ((a->session = store_session_new(a->store, a->loop, err)) == NULL)
-        return -1;
-    if (open_workers(a, err) != 0 || open_admin(a, err) != 0)
-        return -1;
-    return start_workers(a, err);
+    struct start s = {.arena = arena_new(0)};
+    int failed = start_generation(a, &s, err) != 0 || open_above(a, &s, err) != 0;
+    generation_clear(&s.generation);
+    arena_free(s.arena);
+    return failed ? -1 : 0;
 }
 
 /* ---- closing ---- */
@@ -231,10 +307,6 @@ static void free_workers(struct app *a)
     for (int i = 0; a->workers != NULL && i < a->worker_count; i++)
         worker_free(a->workers[i]);
     free(a->workers);
-    for (int i = 0; a->states != NULL && i < a->worker_count; i++)
-        if (a->states[i] != NULL)
-            load_close(a->states[i]);
-    free(a->states);
 }
 
 static void close_fd(int fd)
@@ -262,6 +334,7 @@ void app_close(struct app *a)
     signals_free(a->signals);
     mailbox_free(a->mailbox);
     loop_free(a->loop);
+    reload_free(a->reloader);
     program_unref(a->program);
     close_fd(a->listen_fd);
     close_fd(a->admin_fd);

@@ -3,6 +3,7 @@
 
 #include "app/admin.h"
 #include "app/config.h"
+#include "app/reload.h"
 #include "app/worker.h"
 #include "loop/signals.h"
 
@@ -14,7 +15,6 @@ struct app {
     struct loop *loop; /* of the main thread */
     struct mailbox *mailbox;
     struct program *program;
-    lua_State **states; /* one a worker, until a worker takes it */
     struct store *store;
     struct store_session *session; /* of the main thread */
     struct registry *breakers;
@@ -27,6 +27,7 @@ struct app {
     struct worker **workers;
     int worker_count;
     struct admin *admin;
+    struct reloader *reloader;
     struct str *service_names;
     struct signals *signals;
     struct loop_timer drain_end;
@@ -38,6 +39,11 @@ struct app {
  */
 int app_open(struct app *a, const struct config *config, struct err *err);
 void app_close(struct app *a);
+/* Breakers and the admin side, for a->program as it is now. */
+void app_declare_breakers(struct app *a);
+void app_switch_admin(struct app *a);
+/* Ends the loop when the process is stopping and nothing is under way any more. */
+void app_look_stopped(struct app *a);
 /* ERR_CONFIG for a setting from outside that names nothing of the program. */
 int app_check_settings(const struct config *config, const struct program *p, struct err *err);
 /* The workers' lines of GET /metrics; ctx is the app (app_metrics.c). */

@@ -8,7 +8,7 @@ static void write_handler_wait(const struct app *a, struct buf *out)
     struct latency *list[64];
     size_t n = 0;
     for (int i = 0; i < a->worker_count && n < 64; i++)
-        list[n++] = &worker_host(a->workers[i])->commit_to_handler;
+        list[n++] = &worker_counts(a->workers[i])->commit_to_handler;
     buf_lit(out, "# HELP moontide_commit_to_handler_seconds From COMMIT of an event to the start "
                  "of its handler.\n"
                  "# TYPE moontide_commit_to_handler_seconds summary\n");
@@ -39,7 +39,7 @@ void app_write_metrics(void *ctx, struct buf *out)
         buf_addf(out, "# HELP %s %s\n# TYPE %s counter\n", counters[i].name, counters[i].help,
                  counters[i].name);
         for (int w = 0; w < a->worker_count; w++) {
-            char *counts = (char *)&worker_host(a->workers[w])->counts;
+            char *counts = (char *)worker_counts(a->workers[w]);
             atomic_int_fast64_t *count =
                 (atomic_int_fast64_t *)(void *)(counts + counters[i].offset);
             buf_addf(out, "%s{worker=\"%d\"} %lld\n", counters[i].name, w,

@@ -69,11 +69,26 @@ static void begin_stop(struct app *a)
     loop_timer_start(a->loop, &a->drain_end, loop_now_ns(a->loop) + DRAIN_NS);
 }
 
+/* What nobody waits for goes to the log. */
+static void reload_told(void *ctx, const struct reload_result *r)
+{
+    (void)ctx;
+    if (r->status != 200)
+        log_event(LOG_ERROR, "reload failed, nothing changed", LOG_C("error", r->err.message));
+}
+
+static void reload_tree(struct app *a, const char *why)
+{
+    struct reload_request request = {.kind = RELOAD_TREE, .done = reload_told, .ctx = a};
+    if (!reload_start(a->reloader, &request))
+        log_event(LOG_WARN, "a reload runs already", LOG_C("asked by", why));
+}
+
 static void on_signal(void *ctx, int number)
 {
     struct app *a = ctx;
     if (number == SIGHUP)
-        log_event(LOG_WARN, "SIGHUP ignored: scripts are read at the start only");
+        reload_tree(a, "SIGHUP");
     else if (!a->stopping)
         begin_stop(a);
     else

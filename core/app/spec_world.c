@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 struct spec_case {
+    struct host_counts counts;
     const char *scripts, *system; /* unless the file brings its own */
     bool slow_reads;
     char folder[256], data[280];
@@ -129,7 +130,8 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
                              .breakers = w->breakers,
                              .faults = w->faults,
                              .lanes = c->lanes,
-                             .budget = c->budget};
+                             .budget = c->budget,
+                             .counts = &c->counts};
     if ((w->host = host_new(L, c->program, &conf, err)) == NULL)
         return -1;
     c->bus_worker = bus_worker_new(w->bus, 0, w->loop, c->mailbox, delivery_run, w->host);

@@ -5,10 +5,13 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define DRAIN_LOOK_NS (5 * NS_PER_MS)
+#define RETIRED_NS (30 * NS_PER_S)
+#define SWEEP_NS (20 * NS_PER_MS)
 #define CUT_NS (500 * NS_PER_MS) /* after a cancel, for the last answers to leave */
 
 struct worker {
@@ -16,7 +19,15 @@ struct worker {
     struct loop *loop;
     struct mailbox *mailbox;
     struct store_session *session;
-    struct host *host;
+    struct host *host;    /* of the live generation */
+    struct host *next;    /* prepared, not live yet */
+    struct host *retired; /* older ones on which something still runs, newest first */
+    struct loop_timer sweep;
+    struct host_counts counts;
+    struct worker_switch step; /* under way */
+    struct mail step_mail, answer_mail;
+    struct err step_err;
+    bool step_failed;
     struct budget *budget; /* of its thread */
     struct bus_worker *bus_worker;
     struct http_server *server;
@@ -41,12 +52,20 @@ static void say_drained(struct mail *m)
     w->conf.on_drained(w->conf.ctx);
 }
 
+static bool all_idle(const struct worker *w)
+{
+    bool idle = host_is_idle(w->host);
+    for (const struct host *h = w->retired; h != NULL; h = h->next)
+        idle = idle && host_is_idle(h);
+    return idle;
+}
+
 static void look_around(struct loop_timer *t)
 {
     struct worker *w = list_entry(t, struct worker, look);
     if (w->told)
         return;
-    if (!w->connections_done || w->host->task_count > 0) {
+    if (!w->connections_done || !all_idle(w)) {
         loop_timer_start(w->loop, &w->look, loop_now_ns(w->loop) + DRAIN_LOOK_NS);
         return;
     }
@@ -79,7 +98,9 @@ static void cancel_here(struct mail *m)
     struct worker *w = list_entry(m, struct worker, cancel);
     if (w->host == NULL)
         return; /* the drain has ended while this was on its way */
-    host_cancel_all(w->host);
+    host_cancel_all(w->host, true);
+    for (struct host *h = w->retired; h != NULL; h = h->next)
+        host_cancel_all(h, true);
     w->cut.fn = cut_connections;
     loop_timer_start(w->loop, &w->cut, loop_now_ns(w->loop) + CUT_NS);
 }
@@ -102,31 +123,130 @@ void worker_cancel(struct worker *w)
     mailbox_post(w->mailbox, &w->cancel);
 }
 
+/* Makes the Lua of a generation; takes L. */
+static struct host *make_host(struct worker *w, lua_State *L, struct program *program,
+                              struct err *err)
+{
+    const struct worker_conf *c = &w->conf;
+    struct host_conf hc = {.loop = w->loop,
+                           .mailbox = w->mailbox,
+                           .store = c->store,
+                           .session = w->session,
+                           .bus = c->bus,
+                           .breakers = c->breakers,
+                           .faults = c->faults,
+                           .lanes = c->lanes,
+                           .budget = w->budget,
+                           .counts = &w->counts,
+                           .number = c->number};
+    struct host *h = host_new(L, program, &hc, err);
+    if (h != NULL)
+        h->bus_worker = w->bus_worker;
+    return h;
+}
+
+/* ---- generations, on the worker's thread ---- */
+
+/* The host of the generation that the delivery belongs to: the live one, but around a switch. */
+static struct host *host_for(struct worker *w, const struct program *program)
+{
+    if (w->host->program == program)
+        return w->host;
+    if (w->next != NULL && w->next->program == program)
+        return w->next;
+    for (struct host *h = w->retired; h != NULL; h = h->next)
+        if (h->program == program)
+            return h;
+    assert(!"a delivery of a generation that is gone");
+    return w->host;
+}
+
+static void deliver(void *ctx, struct bus_delivery *d)
+{
+    struct worker *w = ctx;
+    delivery_run(host_for(w, d->program), d);
+}
+
+static void sweep(struct loop_timer *t)
+{
+    struct worker *w = list_entry(t, struct worker, sweep);
+    int64_t now = loop_now_ns(w->loop);
+    struct host **at = &w->retired;
+    while (*at != NULL) {
+        struct host *h = *at;
+        if (!host_is_idle(h) && now > h->retired_ns + RETIRED_NS)
+            host_cancel_all(h, false);
+        if (host_is_idle(h)) {
+            *at = h->next;
+            host_free(h);
+        } else {
+            at = &h->next;
+        }
+    }
+    if (w->retired != NULL)
+        loop_timer_start(w->loop, &w->sweep, now + SWEEP_NS);
+}
+
+static void retire(struct worker *w)
+{
+    w->host->next = w->retired;
+    w->host->retired_ns = loop_now_ns(w->loop);
+    w->retired = w->host;
+    w->host = w->next;
+    w->next = NULL;
+    w->sweep.fn = sweep;
+    loop_timer_start(w->loop, &w->sweep, loop_now_ns(w->loop) + SWEEP_NS);
+}
+
+static void say_switched(struct mail *m)
+{
+    struct worker *w = list_entry(m, struct worker, answer_mail);
+    w->step.on_switched(w->step.ctx, w->step_failed ? &w->step_err : NULL);
+}
+
+static void step_here(struct mail *m)
+{
+    struct worker *w = list_entry(m, struct worker, step_mail);
+    w->step_failed = false;
+    switch (w->step.step) {
+    case WORKER_PREPARE:
+        w->next = make_host(w, w->step.L, w->step.program, &w->step_err);
+        w->step_failed = w->next == NULL;
+        break;
+    case WORKER_COMMIT:
+        retire(w);
+        break;
+    case WORKER_ABORT:
+        host_free(w->next);
+        w->next = NULL;
+        break;
+    }
+    w->answer_mail.run = say_switched;
+    mailbox_post(w->conf.main_mailbox, &w->answer_mail);
+}
+
+void worker_switch(struct worker *w, const struct worker_switch *step)
+{
+    w->step = *step;
+    w->step_mail.run = step_here;
+    mailbox_post(w->mailbox, &w->step_mail);
+}
+
 /* ---- life ---- */
 
 static int open_parts(struct worker *w, lua_State *L, struct err *err)
 {
     const struct worker_conf *c = &w->conf;
-    struct host_conf hc = {.store = c->store,
-                           .bus = c->bus,
-                           .breakers = c->breakers,
-                           .faults = c->faults,
-                           .lanes = c->lanes,
-                           .number = c->number};
     if ((w->loop = loop_new(c->clock, err)) == NULL ||
         (w->mailbox = mailbox_new(w->loop, err)) == NULL ||
         (w->session = store_session_new(c->store, w->loop, err)) == NULL) {
         load_close(L);
         return -1;
     }
-    hc.loop = w->loop;
-    hc.mailbox = w->mailbox;
-    hc.session = w->session;
-    hc.budget = w->budget = budget_new();
-    if ((w->host = host_new(L, c->program, &hc, err)) == NULL)
+    w->budget = budget_new();
+    w->bus_worker = bus_worker_new(c->bus, c->number, w->loop, w->mailbox, deliver, w);
+    if ((w->host = make_host(w, L, c->program, err)) == NULL)
         return -1;
-    w->bus_worker = bus_worker_new(c->bus, c->number, w->loop, w->mailbox, delivery_run, w->host);
-    w->host->bus_worker = w->bus_worker;
     w->server = http_server_new(w->loop, c->listen_fd, &c->limits, serve, w, err);
     if (w->server == NULL)
         return -1;
@@ -147,9 +267,9 @@ struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct e
     return w;
 }
 
-struct host *worker_host(struct worker *w)
+struct host_counts *worker_counts(struct worker *w)
 {
-    return w->host;
+    return &w->counts;
 }
 
 static void worker_main(void *arg)
@@ -179,15 +299,21 @@ void worker_stop(struct worker *w)
         w->thread = NULL;
     }
     if (w->loop != NULL)
-        loop_timer_stop(w->loop, &w->cut);
+        loop_timer_stop(w->loop, &w->cut), loop_timer_stop(w->loop, &w->sweep);
     http_server_free(w->server);
     bus_worker_free(w->bus_worker);
     host_free(w->host);
+    host_free(w->next);
+    while (w->retired != NULL) {
+        struct host *h = w->retired;
+        w->retired = h->next;
+        host_free(h);
+    }
     store_session_free(w->session);
     budget_free(w->budget);
     w->server = NULL;
     w->bus_worker = NULL;
-    w->host = NULL;
+    w->host = w->next = NULL;
     w->session = NULL;
     w->budget = NULL;
 }

@@ -17,7 +17,7 @@ struct worker_conf {
     struct registry *breakers;
     struct faults *faults;
     struct lanes *lanes;
-    const struct program *program;
+    struct program *program;
     int listen_fd;
     struct http_share *share;
     struct http_limits limits;
@@ -31,8 +31,22 @@ struct worker_conf {
 struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct err *err);
 /* Starts the thread, when all workers are made: connections are accepted from now on. */
 int worker_start(struct worker *w, struct err *err);
-/* The worker's Lua, for its counts and its histogram: what any thread may read. */
-struct host *worker_host(struct worker *w);
+/* What the worker counts; any thread may read it. */
+struct host_counts *worker_counts(struct worker *w);
+
+/* Another generation, in three steps on the worker's thread, each answered by on_switched on the
+ * main loop's: PREPARE makes its Lua ready beside the one that runs (L becomes the worker's),
+ * COMMIT lets everything that starts from now on use it, ABORT forgets it. What began with an older
+ * generation ends there; after 30 s it is cancelled. One step at a time. Any thread. */
+enum worker_step { WORKER_PREPARE, WORKER_COMMIT, WORKER_ABORT };
+struct worker_switch {
+    enum worker_step step;
+    lua_State *L; /* PREPARE */
+    struct program *program;
+    void (*on_switched)(void *ctx, const struct err *err); /* NULL, or why PREPARE failed */
+    void *ctx;
+};
+void worker_switch(struct worker *w, const struct worker_switch *step);
 /* Any thread: stop accepting, answer what was read, let tasks end; then on_drained. */
 void worker_drain(struct worker *w);
 /* Any thread, during a drain: cancel what still runs. */

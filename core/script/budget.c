@@ -238,6 +238,8 @@ static void begin(struct budget *b, const struct budget_frame *f)
     if (f->L != NULL) {
         b->alloc = alloc_of(f->L);
         b->used = used_of(b);
+    } else {
+        b->alloc = NULL; /* nothing runs: the state may be closed next */
     }
     set_bounds(b);
     follow(b, f->L);

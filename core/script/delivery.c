@@ -26,7 +26,8 @@ static int delivery_enter(lua_State *L, struct task *t)
     struct bus_delivery *d = t->owner;
     struct host *h = t->host;
     if (d->committed_ns > 0 && d->tries == 1 && t->runs == 1)
-        latency_add(&h->commit_to_handler, clock_mono_ns(loop_clock(h->loop)) - d->committed_ns);
+        latency_add(&h->counts->commit_to_handler,
+                    clock_mono_ns(loop_clock(h->loop)) - d->committed_ns);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->policies_ref);
     lua_rawgeti(L, -1, d->policy->index + 1);
     lua_remove(L, -2);
@@ -62,7 +63,7 @@ static void delivery_ended(struct task *t, const struct task_error *error)
         bus_delivery_done(d);
         return;
     }
-    if (t->host->draining && str_eq(error->code, STR("cancelled"))) {
+    if (t->host->stopping && str_eq(error->code, STR("cancelled"))) {
         bus_delivery_abandon(d);
         return;
     }
@@ -86,6 +87,6 @@ void delivery_run(void *ctx, struct bus_delivery *d)
         .cause_seq = d->event->seq,
         .deadline_ns = loop_now_ns(h->loop) + h->delivery_ms * NS_PER_MS,
     };
-    host_count(&h->counts.deliveries);
+    host_count(&h->counts->deliveries);
     task_start(h, &conf);
 }

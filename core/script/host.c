@@ -78,12 +78,13 @@ static void ready_deferred(struct loop_defer *d)
     task_run_ready(list_entry(d, struct host, run_ready));
 }
 
-struct host *host_new(lua_State *L, const struct program *program, const struct host_conf *conf,
+struct host *host_new(lua_State *L, struct program *program, const struct host_conf *conf,
                       struct err *err)
 {
     struct host *h = xcalloc(1, sizeof(*h));
     h->L = L;
-    h->program = program;
+    h->program = program_ref(program);
+    h->counts = conf->counts;
     h->loop = conf->loop;
     h->mailbox = conf->mailbox;
     h->store = conf->store;
@@ -110,6 +111,11 @@ struct host *host_new(lua_State *L, const struct program *program, const struct 
     return h;
 }
 
+bool host_is_idle(const struct host *h)
+{
+    return h->task_count == 0 && h->open_requests == 0;
+}
+
 void host_free(struct host *h)
 {
     if (h == NULL)
@@ -120,12 +126,14 @@ void host_free(struct host *h)
     load_close(h->L);
     for (struct list *node; (node = list_pop(&h->free_tasks)) != NULL;)
         free(list_entry(node, struct task, node));
+    program_unref(h->program);
     free(h);
 }
 
-void host_cancel_all(struct host *h)
+void host_cancel_all(struct host *h, bool stopping)
 {
     h->draining = true;
+    h->stopping = stopping;
     request_cancel_waiting(h);
     list_each (node, &h->tasks) {
         struct task *t = list_entry(node, struct task, node);

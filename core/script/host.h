@@ -11,12 +11,18 @@
 #include "script/task.h"
 #include "store/lane.h"
 
+/* What a worker counts, over all generations. Its thread adds, others may read. */
+struct host_counts {
+    atomic_int_fast64_t requests, deliveries, commits, reruns, errors;
+    struct latency commit_to_handler; /* first tries of events that came straight from a commit */
+};
+
 /* One worker's Lua: a state, its coroutines, tasks and ready queue, and the way to everything
  * scripts may use. Lua states share nothing. Found from any coroutine through the state's extra
  * space. */
 struct host {
     lua_State *L;
-    const struct program *program;
+    struct program *program; /* referenced */
     struct loop *loop;
     struct mailbox *mailbox;
     struct store *store;
@@ -45,11 +51,11 @@ struct host {
     struct store_unit *outbox_first, *outbox_last;
     struct coroutine *idle_coroutines;
     int64_t request_ms, delivery_ms; /* deadlines */
-    bool draining;
-    struct latency commit_to_handler; /* first tries of events that came straight from a commit */
-    struct host_counts {
-        atomic_int_fast64_t requests, deliveries, commits, reruns, errors;
-    } counts; /* other threads read them */
+    bool draining, stopping;
+    struct host_counts *counts; /* the worker's, over all generations */
+    int open_requests;
+    struct host *next; /* the worker's list of retired ones */
+    int64_t retired_ns;
 };
 
 struct host_conf {
@@ -62,13 +68,17 @@ struct host_conf {
     struct faults *faults;
     struct lanes *lanes;
     struct budget *budget; /* NULL: CPU and memory are not limited */
+    struct host_counts *counts;
     int number;
 };
 
-/* Takes over the state of a loaded program (script/load.h). Returns owned. */
-struct host *host_new(lua_State *L, const struct program *program, const struct host_conf *conf,
+/* Takes over the state of a loaded program (script/load.h), also on failure; references program.
+ * Returns owned. */
+struct host *host_new(lua_State *L, struct program *program, const struct host_conf *conf,
                       struct err *err);
-/* Every task must have ended. */
+/* Has every task and request that began here ended? */
+bool host_is_idle(const struct host *h);
+/* It must be idle. */
 void host_free(struct host *h);
 /* The host of a state, or NULL while its scripts load. */
 static inline struct host *host_of(lua_State *L)
@@ -87,5 +97,6 @@ int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
 void request_serve(struct host *h, struct http_exchange *x);
 /* Runs one delivery (delivery.c); a bus_deliver_fn with ctx = host. */
 void delivery_run(void *ctx, struct bus_delivery *d);
-/* Cancels all tasks with 503; deliveries are given back to the bus. */
-void host_cancel_all(struct host *h);
+/* Cancels all tasks with 503. stopping: the process ends, deliveries are given back to the bus
+ * untried; else they count as failed and are tried again. */
+void host_cancel_all(struct host *h, bool stopping);

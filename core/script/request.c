@@ -46,6 +46,7 @@ void request_add_header(struct request *r, struct str name, struct str value)
 
 void request_answer(struct request *r)
 {
+    r->host->open_requests--;
     struct buf text =
         r->text; /* the exchange, and the request in its arena, are gone after the answer */
     request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
@@ -198,7 +199,8 @@ void request_serve(struct host *h, struct http_exchange *x)
     r->x = x;
     r->http = http_exchange_request(x);
     r->arena = a;
-    host_count(&h->counts.requests);
+    h->open_requests++;
+    host_count(&h->counts->requests);
     struct str sent = http_header_find(r->http, STR("X-Correlation-Id"));
     r->correlation_id = is_correlation_id(sent) ? sent : make_correlation_id(h, a);
     if (h->draining) {

@@ -68,6 +68,7 @@ struct list_read {
 static void list_end(struct list_read *l)
 {
     struct http_exchange *x = l->request->x;
+    l->request->host->open_requests--;
     loop_defer_cancel(l->request->host->loop, &l->next_page);
     if (l->read.arena != NULL)
         arena_free(l->read.arena);

@@ -169,7 +169,7 @@ static int close_world(struct spec *s, bool patient)
     if (patient && rest && w->host->task_count > 0)
         rest = advance_to(w, clock_mono_ns(w->clock) + PATIENCE_NS);
     int left = w->host->task_count;
-    host_cancel_all(w->host);
+    host_cancel_all(w->host, true);
     run_turns(w->loop);
     s->world = NULL;
     s->conf->stage->close(s->conf->stage->ctx);

@@ -224,11 +224,25 @@ void strand_make_ready(struct strand *s)
     loop_defer(h->loop, &h->run_ready);
 }
 
+static void unit_released(void *program)
+{
+    program_unref(program);
+}
+
+/* The task's first scope. Its unit points into the program's schema and keeps it, wherever it goes.
+ */
+static struct store_scope *open_root(struct strand *s)
+{
+    struct store_scope *scope = store_scope_open(NULL);
+    scope->unit->release = unit_released;
+    scope->unit->release_ctx = program_ref(s->task->host->program);
+    return scope;
+}
+
 struct store_scope *strand_scope(struct strand *s)
 {
     if (s->scope == NULL)
-        s->scope =
-            s->parent == NULL ? store_scope_open(NULL) : store_scope_open(strand_scope(s->parent));
+        s->scope = s->parent == NULL ? open_root(s) : store_scope_open(strand_scope(s->parent));
     return s->scope;
 }
 

@@ -54,7 +54,7 @@ static void task_end(struct task *t, const struct task_error *error)
     list_remove(&t->node);
     h->task_count--;
     if (error != NULL)
-        host_count(&h->counts.errors);
+        host_count(&h->counts->errors);
     t->class->ended(t, error);
     refusal_free(t->refusals);
     arena_free(t->arena);
@@ -216,7 +216,7 @@ static void refused(struct task *t, const struct store_unit *u)
         end_with_code(t, code, "refused again and again; other tasks change the same rows");
         return;
     }
-    host_count(&t->host->counts.reruns);
+    host_count(&t->host->counts->reruns);
     if (u->verdict == STORE_CONFLICT && u->refused != NULL) {
         run_in_lane(t, u->refused->table, u->refused->id);
         return;
@@ -232,7 +232,7 @@ static void verdict(struct store_unit *u)
     t->unit = NULL;
     switch (u->verdict) {
     case STORE_COMMITTED:
-        host_count(&t->host->counts.commits);
+        host_count(&t->host->counts->commits);
         task_end(t, NULL);
         break;
     case STORE_CONFLICT:

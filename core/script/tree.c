@@ -97,6 +97,33 @@ int tree_read(const char *scripts, const char *system, struct tree **ret, struct
     return 0;
 }
 
+static enum tree_folder folder_of(struct str path)
+{
+    if (str_starts(path, STR("lib/")))
+        return TREE_LIB;
+    if (str_starts(path, STR("routes/")))
+        return TREE_ROUTES;
+    return str_starts(path, STR("policies/")) ? TREE_POLICIES : TREE_SYSTEM;
+}
+
+struct tree *tree_make(struct str system, const struct str *paths, const struct json *sources,
+                       size_t count)
+{
+    struct arena *a = arena_new(64 << 10);
+    struct tree *t = arena_zalloc(a, sizeof(*t));
+    t->arena = a;
+    t->system = arena_str(a, system);
+    t->files = xcalloc(count + 1, sizeof(*t->files));
+    for (size_t i = 0; i < count; i++) {
+        struct tree_file *f = &t->files[t->count++];
+        f->path = arena_str(a, paths[i]);
+        f->folder = folder_of(f->path);
+        f->name = f->folder == TREE_LIB ? use_name(a, f->path.p + 4) : STR("");
+        f->source = arena_str(a, sources[i].s);
+    }
+    return t;
+}
+
 void tree_free(struct tree *t)
 {
     if (t == NULL)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include "base/err.h"
-#include "base/mem.h"
+#include "base/json.h"
 
 /* A script tree in memory: every file of a system, read once, so that all workers load the same
  * text and a generation can be kept. */
@@ -25,6 +24,9 @@ struct tree {
 /* Reads systems/<system>.lua, lib/, routes/<system>/ and policies/<system>/ below scripts.
  * ERR_CONFIG if there is no such system. Returns owned. */
 int tree_read(const char *scripts, const char *system, struct tree **ret, struct err *err);
+/* The same from texts by path, as tree_write's layout has them. Copies. Returns owned. */
+struct tree *tree_make(struct str system, const struct str *paths, const struct json *sources,
+                       size_t count);
 void tree_free(struct tree *t);
 /* Writes all files below folder, in the layout that tree_read reads. */
 int tree_write(const struct tree *t, const char *folder, struct err *err);

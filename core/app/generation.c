@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Everything that can go wrong with a tree goes wrong here, before anything that runs has noticed.
+ */
+#include "app/generation.h"
+
+#include "app/app.h"
+
+#include <stdlib.h>
+
+static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table,
+                   struct err *err)
+{
+    return config_overlay(ctx, a, prefix, table, err);
+}
+
+int generation_build(struct generation *g, const struct config *config, struct tree *tree,
+                     int count, struct err *err)
+{
+    struct load_conf conf = {tree, overlay, (struct config *)config};
+    *g = (struct generation){.tree = tree, .state_count = count};
+    g->states = xcalloc((size_t)count, sizeof(*g->states));
+    for (int i = 0; i < count; i++)
+        if ((g->states[i] = load_state(&conf, err)) == NULL)
+            return -1;
+    g->program = load_program(g->states[0], &conf, err);
+    if (g->program == NULL)
+        return -1;
+    return app_check_settings(config, g->program, err);
+}
+
+void generation_clear(struct generation *g)
+{
+    for (int i = 0; g->states != NULL && i < g->state_count; i++)
+        if (g->states[i] != NULL)
+            load_close(g->states[i]);
+    free(g->states);
+    program_unref(g->program);
+    tree_free(g->tree);
+    *g = (struct generation){0};
+}
+
+void generation_write_sources(const struct tree *t, struct buf *out)
+{
+    buf_addc(out, '{');
+    for (size_t i = 0; i < t->count; i++) {
+        if (i > 0)
+            buf_addc(out, ',');
+        json_text(out, t->files[i].path);
+        buf_addc(out, ':');
+        json_text(out, t->files[i].source);
+    }
+    buf_addc(out, '}');
+}
+
+int generation_read_sources(struct str text, struct str system, struct tree **ret, struct err *err)
+{
+    struct arena *a = arena_new(text.n + 4096);
+    struct json j;
+    if (json_parse(a, text, 8, &j, err) != 0 || j.type != JSON_OBJECT) {
+        arena_free(a);
+        return err_set(err, ERR_IO, "the sources of the generation cannot be read");
+    }
+    *ret = tree_make(system, j.names, j.items, j.count);
+    arena_free(a);
+    return 0;
+}
+
+int generation_store(struct generation *g, struct store *store, int64_t number, const char *origin,
+                     bool dry_run, struct arena *a, struct store_switched *ret, struct err *err)
+{
+    const struct program *p = g->program;
+    struct buf sources = BUF_INIT;
+    struct store_switch_policy *policies =
+        arena_zalloc(a, (size_t)(p->policy_count + 1) * sizeof(*policies));
+    for (int i = 0; i < p->policy_count; i++) {
+        const struct bus_policy *from = &p->policies[i];
+        struct str *types = arena_zalloc(a, (size_t)(from->type_count + 1) * sizeof(*types));
+        for (int k = 0; k < from->type_count; k++)
+            types[k] = from->types[k]->name;
+        policies[i] = (struct store_switch_policy){from->service, from->name, from->renamed_from,
+                                                   types, from->type_count};
+    }
+    generation_write_sources(g->tree, &sources);
+    struct store_switch sw = {.schema = &p->schema,
+                              .policies = policies,
+                              .policy_count = p->policy_count,
+                              .number = number,
+                              .origin = str_from(origin),
+                              .sources = buf_str(&sources),
+                              .dry_run = dry_run,
+                              .arena = a};
+    int failed = store_switch(store, &sw, ret, err);
+    if (!failed)
+        g->program->generation = ret->generation;
+    buf_deinit(&sources);
+    return failed;
+}
+
+static void write_file(struct buf *out, struct str path, const char *status)
+{
+    if (out->p[out->n - 1] != '[')
+        buf_addc(out, ',');
+    buf_lit(out, "{\"path\":");
+    json_text(out, path);
+    buf_addf(out, ",\"status\":\"%s\"}", status);
+}
+
+void generation_write_files(const struct tree *from, const struct tree *to, struct buf *out)
+{
+    buf_addc(out, '[');
+    for (size_t i = 0; i < to->count; i++) {
+        const struct tree_file *f = &to->files[i];
+        const struct tree_file *old = from != NULL ? tree_find(from, f->path) : NULL;
+        write_file(out, f->path,
+                   old == NULL                      ? "added"
+                   : str_eq(old->source, f->source) ? "same"
+                                                    : "changed");
+    }
+    for (size_t i = 0; from != NULL && i < from->count; i++)
+        if (tree_find(to, from->files[i].path) == NULL)
+            write_file(out, from->files[i].path, "removed");
+    buf_addc(out, ']');
+}
