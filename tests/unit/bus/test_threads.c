@@ -3,7 +3,7 @@
  * and a restart in the middle. Under the thread sanitizer this is also the proof that what they
  * share is shared properly. */
 #include "loop/thread.h"
-#include "world.h"
+#include "generations.h"
 
 #define EVENTS_A_ROUND 1500
 #define KEYS_USED 50
@@ -66,7 +66,7 @@ static void hand_deliver(void *ctx, struct bus_delivery *d)
         return;
     }
     d->owner = h;
-    struct store_unit *u = effect_unit(h->world, d->policy->index, d->event->seq, key_of(d));
+    struct store_unit *u = effect_unit(h->world, number_of(h->world, d->policy), d->event->seq, key_of(d));
     bus_delivery_note(d, u);
     u->home = h->box;
     u->done = on_hand_effect;
@@ -116,6 +116,8 @@ static void stage_open(struct world *w)
     w->conf.policies = w->policies;
     w->conf.policy_count = w->policy_count;
     w->conf.worker_count = WORKERS;
+    if (w->before_bus)
+        w->before_bus(w);
     w->bus = bus_new(&w->conf, &err);
     assert_non_null(w->bus);
     assert_int_equal(store_start(w->store, bus_hooks(w->bus), &err), 0);
@@ -209,11 +211,52 @@ static void once_in_order_with_four_workers_and_a_restart(void **state)
     assert_int_equal(count_letters(w, NULL), 0);
 }
 
+/* Every policy leaves and returns while the others work. */
+static void once_in_order_with_four_workers_and_switches(void **state)
+{
+    struct world *w = *state;
+    uint64_t seed = new_seed();
+    clock_real_init(&w->clock);
+    atomic_store(&stage.effects, 0);
+    memset(stage.busy, 0, sizeof(stage.busy));
+    w->conf.first_pause_ms = 2;
+    w->conf.max_pause_ms = 10;
+    w->conf.max_outstanding = 64;
+    add_policy(w, "delivery", "ship", 1 << PLACED);
+    add_policy(w, "delivery", "note", 1 << PAID);
+    add_policy(w, "payment", "pay", 1 << PLACED);
+    w->before_bus = first_generation;
+    stage_open(w);
+    int expected = 0;
+    for (int i = 0; i < 40; i++) {
+        for (int k = 0; k < 60; k++) {
+            int type = (int)(dice(&seed) % TYPES);
+            emit(w, type, (int)(dice(&seed) % KEYS_USED));
+            expected += type == PLACED ? 2 : 1;
+            if (k % 8 == 0)
+                loop_turn(w->loop);
+        }
+        generation_switch(w, dice(&seed) % 8);
+    }
+    generation_switch(w, 7);
+    run_until(w, expected);
+    stage_close(w);
+    assert_int_equal(generations_alive, 0);
+    w->before_bus = NULL;
+    world_open(w);
+    settle(w);
+    assert_once_by_policy(w, 0);
+    assert_int_equal(count_held(w, NULL), 0);
+    assert_int_equal(count_letters(w, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE("G4 once, in order, with four workers and a restart",
              once_in_order_with_four_workers_and_a_restart),
+        CASE("RULES-1a once, in order, with four workers and switches",
+             once_in_order_with_four_workers_and_switches),
     };
     return cmocka_run_group_tests_name("bus/threads", tests, NULL, NULL);
 }

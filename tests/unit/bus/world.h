@@ -76,6 +76,8 @@ struct world {
     struct bus_policy policies[POLICIES];
     int policy_count;
 
+    void (*before_bus)(struct world *w); /* on opening: may put another generation into conf */
+    void *generation;                    /* of generations.h */
     enum outcome (*decide)(struct world *w, const struct bus_delivery *d);
     bool bad[KEYS]; /* keys that fail_bad_keys fails */
     struct run *runs;
@@ -186,7 +188,18 @@ static inline void emit_after(struct world *w, int64_t id, int64_t in_ms, int ty
 
 static inline int key_of(const struct bus_delivery *d)
 {
-    return (int)d->event->values[0].i;
+    return (int)d->event->values[store_event_field(d->event->type, STR("id"))].i;
+}
+
+/* Its number among all policies of the test; in a generation it may have another index. */
+static inline int number_of(const struct world *w, const struct bus_policy *p)
+{
+    for (int i = 0; i < w->policy_count; i++) {
+        if (str_eq(w->policies[i].service, p->service) && str_eq(w->policies[i].name, p->name))
+            return i;
+    }
+    fail_msg("an unknown policy");
+    return -1;
 }
 
 static inline enum outcome fail_bad_keys(struct world *w, const struct bus_delivery *d)
@@ -242,7 +255,7 @@ static inline struct store_unit *effect_unit(struct world *w, int policy, int64_
 static inline void end_well(struct world *w, struct bus_delivery *d)
 {
     struct place *place = d->owner;
-    struct store_unit *u = effect_unit(w, d->policy->index, d->event->seq, key_of(d));
+    struct store_unit *u = effect_unit(w, number_of(w, d->policy), d->event->seq, key_of(d));
     bus_delivery_note(d, u);
     u->home = place->box;
     u->done = on_effect;
@@ -257,7 +270,8 @@ static inline void deliver(void *ctx, struct bus_delivery *d)
     struct str service = d->policy->service;
     char name[32];
     snprintf(name, sizeof(name), "n%d", key_of(d));
-    assert_true(str_eq(d->event->values[1].s, str_from(name)));
+    assert_true(str_eq(d->event->values[store_event_field(d->event->type, STR("name"))].s,
+                       str_from(name)));
     assert_int_equal(bus_worker_of(w->bus, service, d->event->key), place->number);
     assert_false(str_eq(w->busy[key_of(d)], service)); /* one at a time */
     if (w->busy[key_of(d)].n == 0)
@@ -266,7 +280,8 @@ static inline void deliver(void *ctx, struct bus_delivery *d)
     enum outcome outcome = w->decide ? w->decide(w, d) : SUCCEED;
     vec_reserve(&w->runs, &w->run_cap, w->run_count + 1, sizeof(*w->runs));
     w->runs[w->run_count++] = (struct run){
-        d->policy->index, d->tries, d->event->seq, d->letter_id, clock_wall_ms(&w->clock), outcome};
+        number_of(w, d->policy),       d->tries, d->event->seq, d->letter_id,
+        clock_wall_ms(&w->clock), outcome};
     if (outcome == SUCCEED)
         end_well(w, d);
     else if (outcome == KEEP && w->kept_count < KEPT)
@@ -341,6 +356,8 @@ static inline void world_open(struct world *w)
     w->conf.policy_count = w->policy_count;
     if (w->conf.worker_count == 0)
         w->conf.worker_count = WORKERS;
+    if (w->before_bus)
+        w->before_bus(w);
     w->bus = bus_new(&w->conf, &err);
     if (!w->bus)
         fail_msg("%s", err.message);
