@@ -109,8 +109,8 @@ static inline struct bus_switch generation_prepare(struct world *w, unsigned mas
     if (store_switch(w->store, &sw, switched, &err) < 0)
         fail_msg("%s", err.message);
     w->generation = g;
-    return (struct bus_switch){&g->schema, g->policies,      g->policy_count, switched, g,
-                               generation_unref, g};
+    return (struct bus_switch){
+        &g->schema, g->policies, g->policy_count, switched, g, generation_unref, g};
 }
 
 static inline void generation_switch(struct world *w, unsigned mask)

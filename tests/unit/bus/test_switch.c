@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Generations that take over while the bus runs: policies leave, return, are renamed, are new, want
  * other types; with events that wait, run, are held or parked at that moment, and over restarts. */
-#include "generations.h"
-
 #include "bus/letters.h"
+#include "generations.h"
 
 enum { SHIP, NOTE, PAY, ALL = 1 << SHIP | 1 << NOTE | 1 << PAY };
 

@@ -2,8 +2,8 @@
 /* The same guarantees with real threads: a writer, four workers and the main loop, with failures
  * and a restart in the middle. Under the thread sanitizer this is also the proof that what they
  * share is shared properly. */
-#include "loop/thread.h"
 #include "generations.h"
+#include "loop/thread.h"
 
 #define EVENTS_A_ROUND 1500
 #define KEYS_USED 50
@@ -66,7 +66,8 @@ static void hand_deliver(void *ctx, struct bus_delivery *d)
         return;
     }
     d->owner = h;
-    struct store_unit *u = effect_unit(h->world, number_of(h->world, d->policy), d->event->seq, key_of(d));
+    struct store_unit *u =
+        effect_unit(h->world, number_of(h->world, d->policy), d->event->seq, key_of(d));
     bus_delivery_note(d, u);
     u->home = h->box;
     u->done = on_hand_effect;
@@ -243,6 +244,8 @@ static void once_in_order_with_four_workers_and_switches(void **state)
     stage_close(w);
     assert_int_equal(generations_alive, 0);
     w->before_bus = NULL;
+    w->conf.switched = NULL;
+    w->conf.release = NULL;
     world_open(w);
     settle(w);
     assert_once_by_policy(w, 0);

@@ -270,8 +270,8 @@ static inline void deliver(void *ctx, struct bus_delivery *d)
     struct str service = d->policy->service;
     char name[32];
     snprintf(name, sizeof(name), "n%d", key_of(d));
-    assert_true(str_eq(d->event->values[store_event_field(d->event->type, STR("name"))].s,
-                       str_from(name)));
+    assert_true(
+        str_eq(d->event->values[store_event_field(d->event->type, STR("name"))].s, str_from(name)));
     assert_int_equal(bus_worker_of(w->bus, service, d->event->key), place->number);
     assert_false(str_eq(w->busy[key_of(d)], service)); /* one at a time */
     if (w->busy[key_of(d)].n == 0)
@@ -279,9 +279,9 @@ static inline void deliver(void *ctx, struct bus_delivery *d)
     d->owner = place;
     enum outcome outcome = w->decide ? w->decide(w, d) : SUCCEED;
     vec_reserve(&w->runs, &w->run_cap, w->run_count + 1, sizeof(*w->runs));
-    w->runs[w->run_count++] = (struct run){
-        number_of(w, d->policy),       d->tries, d->event->seq, d->letter_id,
-        clock_wall_ms(&w->clock), outcome};
+    w->runs[w->run_count++] =
+        (struct run){number_of(w, d->policy),  d->tries, d->event->seq, d->letter_id,
+                     clock_wall_ms(&w->clock), outcome};
     if (outcome == SUCCEED)
         end_well(w, d);
     else if (outcome == KEEP && w->kept_count < KEPT)
