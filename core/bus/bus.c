@@ -169,6 +169,9 @@ static struct bus *new_bus(const struct bus_conf *conf)
     pthread_mutex_init(&b->lock, NULL);
     pthread_mutex_init(&b->post_lock, NULL);
     init_slots(b);
+    b->conf.schema = NULL; /* from here on that of b->generation */
+    b->conf.policies = NULL;
+    b->conf.switched = NULL;
     return b;
 }
 

@@ -302,6 +302,80 @@ static void types_come_and_go_with_the_switch(void **state)
         assert_int_equal(lag_of(w, i).open, 0);
 }
 
+static void a_type_that_came_later_brings_nothing_along_after_a_restart(void **state)
+{
+    struct world *w = *state;
+    w->decide = fail_bad;
+    w->bad[1] = true;
+    open_with_three(w);
+    emit_new(w, PLACED, 1); /* 1: held, so that the position stays before it */
+    emit_new(w, PAID, 2);   /* 2 */
+    settle(w);
+    w->subscribed[NOTE][w->policies[NOTE].type_count++] = &w->types[PAID];
+    generation_switch(w, ALL);
+    settle(w);
+    restart(w);
+    settle(w);
+    assert_int_equal(w->bus->generation->positions[1]->high, 0);
+    assert_int_equal(count_effects(w, NOTE, 2), 0);
+    emit_new(w, PAID, 2); /* 3 */
+    settle(w);
+    assert_int_equal(count_effects(w, NOTE, 3), 1);
+}
+
+static size_t first_run(const struct world *w, int policy, int64_t seq)
+{
+    size_t i = 0;
+    while (i < w->run_count && (w->runs[i].policy != policy || w->runs[i].seq != seq))
+        i++;
+    return i;
+}
+
+static void what_was_missed_takes_its_place_before_later_events(void **state)
+{
+    struct world *w = *state;
+    w->decide = fail_bad;
+    open_with_three(w);
+    generation_switch(w, 1 << NOTE);
+    for (int i = 0; i < 3; i++)
+        emit_new(w, PLACED, 1);
+    settle(w);
+    w->bad[1] = true;
+    emit_new(w, PLACED, 1); /* 4: held */
+    emit_new(w, PLACED, 1); /* 5: behind it */
+    settle(w);
+    generation_switch(w, ALL);
+    settle(w);
+    w->bad[1] = false;
+    assert_all_done(w);
+    assert_true(first_run(w, SHIP, 1) < first_run(w, SHIP, 4));
+    assert_true(first_run(w, SHIP, 4) < first_run(w, NOTE, 5));
+}
+
+static void a_try_keeps_its_generation_until_it_ends(void **state)
+{
+    struct world *w = *state;
+    w->decide = keep_bad;
+    w->bad[1] = true;
+    open_with_three(w);
+    emit(w, PLACED, 1); /* whose unit keeps none */
+    settle(w);
+    size_t kept = w->kept_count;
+    assert_int_equal(kept, 2);
+    generation_switch(w, ALL);
+    generation_switch(w, ALL);
+    settle(w);
+    assert_int_equal(generations_alive, 2);
+    check_generation(w->kept[0]);
+    w->bad[1] = false;
+    w->kept_count = 0;
+    for (size_t i = 0; i < kept; i++)
+        end_well(w, w->kept[i]);
+    settle(w);
+    assert_int_equal(generations_alive, 1);
+    assert_all_done(w);
+}
+
 static void a_parked_key_waits_for_its_policy_alone(void **state)
 {
     struct world *w = *state;
@@ -474,6 +548,12 @@ int main(void)
         CASE("G3 a new policy begins with the first event after the switch",
              a_new_policy_begins_with_the_first_event_after_the_switch),
         CASE("G3 types come and go with the switch", types_come_and_go_with_the_switch),
+        CASE("G3 a type that came later brings nothing along after a restart",
+             a_type_that_came_later_brings_nothing_along_after_a_restart),
+        CASE("G4 what was missed takes its place before later events",
+             what_was_missed_takes_its_place_before_later_events),
+        CASE("G5 a try keeps its generation until it ends",
+             a_try_keeps_its_generation_until_it_ends),
         CASE("RULES-3a a parked key waits for its policy alone",
              a_parked_key_waits_for_its_policy_alone),
         CASE("RULES-1a what waits for long keeps no old generation",
