@@ -358,13 +358,15 @@ static void a_try_keeps_its_generation_until_it_ends(void **state)
     w->decide = keep_bad;
     w->bad[1] = true;
     open_with_three(w);
-    emit(w, PLACED, 1); /* whose unit keeps none */
+    const struct generation *g = w->generation;
+    emit_new(w, PLACED, 1);
     settle(w);
     size_t kept = w->kept_count;
     assert_int_equal(kept, 2);
     generation_switch(w, ALL);
     generation_switch(w, ALL);
     settle(w);
+    assert_int_equal(g->refs, 2); /* the event's unit, and the bus */
     assert_int_equal(generations_alive, 2);
     check_generation(w->kept[0]);
     w->bad[1] = false;
