@@ -359,6 +359,7 @@ static void a_try_keeps_its_generation_until_it_ends(void **state)
     w->bad[1] = true;
     open_with_three(w);
     const struct generation *g = w->generation;
+    settle(w); /* all is read: what comes is given to the workers with its unit */
     emit_new(w, PLACED, 1);
     settle(w);
     size_t kept = w->kept_count;
