@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define SIGNAL (SIGRTMIN + 1)
-#define MASK (LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT)
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -63,11 +62,7 @@ struct budget *budget_of(lua_State *L)
     return a == NULL ? NULL : alloc_bounds(a)->ctx;
 }
 
-static void hook(lua_State *L, lua_Debug *ar)
-{
-    (void)ar;
-    budget_check(L);
-}
+static void hook(lua_State *L, lua_Debug *ar);
 
 /* Also called by the signal handler: lua_sethook is made for that. */
 static void raise_alarm(struct budget *b)
@@ -75,7 +70,7 @@ static void raise_alarm(struct budget *b)
     lua_State *L = b->running;
     b->alarm = 1;
     if (L != NULL)
-        lua_sethook(L, hook, MASK, 1);
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
 }
 
 static void tick(int number, siginfo_t *info, void *context)
@@ -171,33 +166,87 @@ static void look(struct budget *b, lua_State *L)
     budget_resume(b);
 }
 
-static void raise_over(struct budget *b, lua_State *L)
+void budget_push_error(lua_State *L, const struct meter *m)
 {
-    struct meter *m = b->meter;
     char text[80];
     if (m->over == OVER_CPU)
         snprintf(text, sizeof(text), "used more than %d ms of CPU", m->tick_limit * BUDGET_TICK_MS);
     else
-        snprintf(text, sizeof(text), "used more than %d MiB of memory", (int)(BUDGET_MEMORY >> 20));
-    budget_pause(b);
+        snprintf(text, sizeof(text), "used more than %d MiB of memory",
+                 (int)(BUDGET_MEMORY >> 20));
     fail_push(L, str_from(err_name(ERR_BUDGET)), err_status(ERR_BUDGET), err_retryable(ERR_BUDGET),
               str_from(text));
+    lua_pushstring(L, m->where);
+    lua_setfield(L, -2, "origin");
+}
+
+static void note_where(struct meter *m, lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 0; m->where[0] == 0 && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0 && ar.source[0] == '@')
+            snprintf(m->where, sizeof(m->where), "%s:%d", ar.source + 1, ar.currentline);
+    }
+}
+
+static int raise_over(struct budget *b, lua_State *L)
+{
+    note_where(b->meter, L);
+    budget_pause(b);
+    budget_push_error(L, b->meter);
     budget_resume(b);
-    lua_error(L);
+    return lua_error(L);
+}
+
+/* Returns false if there is no reason for a hook any more. */
+static bool is_over(struct budget *b, lua_State *L)
+{
+    struct meter *m = b != NULL ? b->meter : NULL;
+    if (m != NULL && b->look)
+        look(b, L);
+    if (m != NULL && m->over != OVER_NONE)
+        return true;
+    if (b != NULL)
+        b->alarm = 0; /* a tick between the look and here comes again in 5 ms */
+    return false;
+}
+
+bool budget_is_over(const struct budget *b)
+{
+    return b != NULL && b->meter != NULL && b->meter->over != OVER_NONE;
+}
+
+/* In the hook an error would leave the coroutine with its hooks switched off for good, also for the
+ * <close> variables that run later. */
+static void hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct budget *b = budget_of(L);
+    if (!is_over(b, L)) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    note_where(b->meter, L);
+    if (lua_isyieldable(L) && !b->meter->raises)
+        lua_yield(L, 0);
+    else
+        raise_over(b, L);
+}
+
+int budget_give_up(lua_State *L)
+{
+    struct budget *b = budget_of(L);
+    if (lua_isyieldable(L) && !b->meter->raises)
+        return lua_yield(L, 0);
+    return raise_over(b, L);
 }
 
 void budget_check(lua_State *L)
 {
     struct budget *b = budget_of(L);
-    struct meter *m = b != NULL ? b->meter : NULL;
-    if (m != NULL && b->look)
-        look(b, L);
-    if (m != NULL && m->over != OVER_NONE)
+    if (is_over(b, L))
         raise_over(b, L);
-    if (lua_gethook(L) != NULL)
-        lua_sethook(L, NULL, 0, 0);
-    if (b != NULL)
-        b->alarm = 0; /* a tick between the look and here comes again in 5 ms */
 }
 
 void budget_charge(lua_State *L, size_t bytes)
@@ -221,7 +270,7 @@ static void follow(struct budget *b, lua_State *L)
     if (L == NULL)
         return;
     if (b->alarm)
-        lua_sethook(L, hook, MASK, 1);
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
     else if (lua_gethook(L) != NULL)
         lua_sethook(L, NULL, 0, 0);
 }
@@ -274,6 +323,8 @@ lua_State *budget_switch(struct budget *b, lua_State *L)
 
 int budget_reset_thread(struct budget *b, lua_State *co)
 {
+    if (budget_is_over(b))
+        return LUA_OK; /* nothing of it runs any more */
     lua_State *before = budget_switch(b, co);
     int status = lua_resetthread(co);
     budget_switch(b, before);

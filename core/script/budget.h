@@ -6,13 +6,15 @@
 #include <lua.h>
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* What scripts may use of CPU and memory. A budget belongs to a thread; whatever runs there is
- * charged to a meter: a task's, or that of a file that loads. Over it, a hook raises the error
- * "budget" at the next step of the script and at every further one until the meter changes, so that
- * catching it helps nobody.
+ * charged to a meter: a task's, or that of a file that loads. Over it, a hook stops the script at
+ * its next instruction: its coroutines yield up to the host, which no pcall sees, and are never
+ * resumed. Where Lua cannot yield (a sort or gsub callback, a file that loads) the hook raises the
+ * error "budget", at that instruction and at every further one until the meter changes.
  *
  * CPU: a timer of the thread's own CPU time ticks every 5 ms; the tick belongs to who runs.
  * Memory: what the state's bytes grew by while the meter ran. Garbage counts until it is collected,
@@ -34,6 +36,8 @@ struct meter {
     int64_t bytes;      /* grown in Lua */
     int64_t host_bytes; /* kept for it outside of Lua */
     volatile sig_atomic_t over;
+    bool raises;     /* the hook never yields */
+    char where[160]; /* "x.lua:12", where a coroutine was stopped */
 };
 
 /* What ran before, for the way back. */
@@ -66,7 +70,14 @@ void budget_enter(struct budget *b, struct meter *m, lua_State *L, struct budget
 void budget_leave(struct budget *b, const struct budget_frame *before);
 /* Another coroutine of the same meter runs now. Returns the one before. */
 lua_State *budget_switch(struct budget *b, lua_State *L);
-/* lua_resetthread(co), its <close> variables watched like everything else. */
+/* Is the meter over? */
+bool budget_is_over(const struct budget *b);
+/* Leaves the running coroutine for good; to be returned from a C function. [-0, +0, e] */
+int budget_give_up(lua_State *L);
+/* Pushes the error of a meter that is over: protected, on a state of the host. [-0, +1, m] */
+void budget_push_error(lua_State *L, const struct meter *m);
+/* lua_resetthread(co), its <close> variables watched like everything else; not at all when the
+ * meter is over. */
 int budget_reset_thread(struct budget *b, lua_State *co);
 /* Between these no allocation is refused: for work of the host that must not fail. */
 void budget_pause(struct budget *b);

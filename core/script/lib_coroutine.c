@@ -38,6 +38,8 @@ static int step(lua_State *L, lua_State *co, int n, lua_KFunction again)
     budget_switch(b, L);
     if (blocked)
         h->unyieldable--;
+    if (status == LUA_YIELD && budget_is_over(b))
+        return budget_give_up(L);
     if (status == LUA_YIELD && results == 1 &&
         lua_touserdata(co, -1) == (void *)&strand_wait_token) {
         lua_pop(co, 1);

@@ -236,13 +236,16 @@ static int string_rep(lua_State *L)
         return fail_raise(L, ERR_BUDGET, "string.rep: a text of more than 8 MiB");
     size_t total = n * (size_t)count + separator_n * ((size_t)count - 1);
     char *to = luaL_buffinitsize(L, &out, total);
-    for (;;) {
-        memcpy(to, text, n);
-        to += n;
-        if (--count == 0)
-            break;
-        memcpy(to, separator, separator_n);
-        to += separator_n;
+    size_t made = n;
+    memcpy(to, text, n);
+    if (count > 1) {
+        memcpy(to + n, separator, separator_n);
+        made += separator_n;
+    }
+    while (made < total) { /* what is there once more, as often as it fits */
+        size_t more = made < total - made ? made : total - made;
+        memcpy(to + made, to, more);
+        made += more;
     }
     luaL_pushresultsize(&out, total);
     return 1;

@@ -84,6 +84,24 @@ struct strand *strand_new(lua_State *L, struct strand *parent, int n)
     return s;
 }
 
+/* [light userdata strand] */
+static int push_stopped(lua_State *L)
+{
+    struct strand *s = lua_touserdata(L, 1);
+    budget_push_error(L, &s->task->meter);
+    lua_checkstack(s->L, 1);
+    lua_xmove(L, s->L, 1);
+    return 0;
+}
+
+/* Over budget and stopped by the hook: like an error, for whoever waits for it. */
+static void stopped(struct strand *s)
+{
+    struct err err;
+    if (host_protected(s->task->host, push_stopped, s, &err) != 0)
+        lua_pushnil(s->L);
+}
+
 void strand_run(struct strand *s, lua_State *from)
 {
     struct host *h = s->task->host;
@@ -100,9 +118,14 @@ void strand_run(struct strand *s, lua_State *from)
     budget_leave(h->budget, &frame);
     h->current = before;
     if (status == LUA_YIELD) {
-        assert(s->op != NULL);
         lua_pop(s->L, results);
-        return;
+        if (s->op != NULL)
+            return;
+        assert(s->task->meter.over);
+        stopped(s);
+        status = LUA_ERRRUN;
+    } else if (status != LUA_OK) {
+        s->raised_over = s->task->meter.over;
     }
     s->op = NULL;
     s->status = status;
@@ -177,6 +200,14 @@ void strand_close_snapshot(struct strand *s)
     s->owns_snapshot = false;
 }
 
+/* It is collected as it is: its <close> variables could not be stopped. */
+static void forget_coroutine(struct host *h, struct strand *s)
+{
+    lua_pushnil(h->L); /* clearing entries that exist does not allocate */
+    lua_rawsetp(h->L, LUA_REGISTRYINDEX, s->L);
+    luaL_unref(h->L, LUA_REGISTRYINDEX, s->ref);
+}
+
 void strand_free(struct strand *s)
 {
     struct host *h = s->task->host;
@@ -188,8 +219,13 @@ void strand_free(struct strand *s)
     list_remove(&s->node);
     strand_close_snapshot(s);
     if (s->anchored) {
-        lua_pushnil(h->L); /* clearing an entry that exists does not allocate */
+        lua_pushnil(h->L); /* nor does this */
         lua_rawsetp(h->L, LUA_REGISTRYINDEX, s);
+    }
+    if (s->raised_over) {
+        forget_coroutine(h, s);
+        free(s);
+        return;
     }
     if (s->status != LUA_OK)
         close_coroutine(s);

@@ -25,6 +25,7 @@ struct strand {
     bool anchored; /* its op is in the registry */
     int status;    /* when ended: LUA_OK, results on L; else the error value on top of L */
     bool ended;
+    bool raised_over; /* over budget where it could not be stopped: its hooks may be off for good */
     void (*on_end)(struct strand *s);
     void *owner;
 };

@@ -365,6 +365,7 @@ static void task_run(struct task *t)
     t->event_count = t->call_count = t->log_count = 0;
     budget_meter_start(&t->meter, BUDGET_CPU_MS);
     budget_meter_start(&t->closing, BUDGET_CLOSE_MS);
+    t->closing.raises = true;
     t->serial = ++h->serials;
     t->root = strand_root(t, task_main);
     t->root->on_end = root_ended;
