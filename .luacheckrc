@@ -1,25 +1,21 @@
 -- SPDX-License-Identifier: MIT
 -- The words of scripts: what the sandbox offers is all there is.
 
-stds.moontide = {
-  read_globals = {
-    -- of Lua
-    "assert", "error", "ipairs", "next", "pairs", "pcall", "xpcall", "select", "tonumber", "tostring", "type",
-    "rawequal", "rawget", "rawlen", "setmetatable", "coroutine", "math", "table", "utf8",
-    string = {
-      fields = {
-        "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep",
-        "reverse", "sub", "unpack", "upper",
-      },
-    },
-    -- declarations
-    "event", "resource", "route", "policy", "view",
-    "integer", "number", "decimal", "text", "boolean", "timestamp",
-    -- libraries ("breaker" and "json" declare as well)
-    "store", "bus", "http", "breaker", "cache", "clock", "json", "cjson", "log", "config", "task", "unit", "try",
-    "fail", "use", "response",
-  },
-}
+local sandbox = dofile("core/script/lua/sandbox.lua")
+
+-- "a" as it is, { library = its members } with fields.
+local function standard()
+  local globals = {}
+  for _, list in ipairs { sandbox.functions, sandbox.words } do
+    for _, name in ipairs(list) do globals[#globals + 1] = name end
+  end
+  for name, members in pairs(sandbox.libraries) do
+    globals[name] = { fields = members }
+  end
+  return globals
+end
+
+stds.moontide = { read_globals = standard() }
 
 stds.spec = {
   read_globals = {

@@ -8,7 +8,7 @@
  * given back when the state goes. A state belongs to one thread, so nothing is locked. */
 struct alloc;
 
-/* Empty. Returns owned. */
+/* Returns owned. */
 struct alloc *alloc_new(void);
 /* After lua_close. */
 void alloc_free(struct alloc *a);

@@ -172,8 +172,7 @@ void budget_push_error(lua_State *L, const struct meter *m)
     if (m->over == OVER_CPU)
         snprintf(text, sizeof(text), "used more than %d ms of CPU", m->tick_limit * BUDGET_TICK_MS);
     else
-        snprintf(text, sizeof(text), "used more than %d MiB of memory",
-                 (int)(BUDGET_MEMORY >> 20));
+        snprintf(text, sizeof(text), "used more than %d MiB of memory", (int)(BUDGET_MEMORY >> 20));
     fail_push(L, str_from(err_name(ERR_BUDGET)), err_status(ERR_BUDGET), err_retryable(ERR_BUDGET),
               str_from(text));
     lua_pushstring(L, m->where);

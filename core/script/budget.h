@@ -47,7 +47,7 @@ struct budget_frame {
     int paused;
 };
 
-/* Empties the meter; it may run cpu_ms from now on. */
+/* Nothing used yet, of so many ms of CPU. */
 void budget_meter_start(struct meter *m, int cpu_ms);
 
 /* Returns owned. */

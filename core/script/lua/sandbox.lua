@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What of Lua scripts have, and what to use instead of the rest. The environment of scripts (boot.lua) and
--- luacheck's standard (.luacheckrc) are the same list.
+-- What of Lua scripts have, and what to use instead of the rest. The one list: the environment of scripts (boot.lua)
+-- and the standard of luacheck (.luacheckrc) are made of it.
 local sandbox = {}
 
 -- Plain functions.

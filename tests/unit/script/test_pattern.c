@@ -3,6 +3,7 @@
  * goes in is a table of cases and 60,000 random ones, always the same. */
 #include "script/libs.h"
 
+#include <cmocka.h>
 #include <lauxlib.h>
 #include <lualib.h>
 
@@ -11,8 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 static const char prelude[] =
     "local ours, theirs = ...\n"
