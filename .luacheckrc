@@ -19,10 +19,9 @@ stds.moontide = { read_globals = standard() }
 
 stds.spec = {
   read_globals = {
-    "describe", "it", "before_each", "scripts", "request", "start", "settle", "events", "rows", "row", "letters",
-    "faults", "restart", "retry_letter", "discard_letter",
-    assert = { fields = { "equal", "same", "truthy", "falsy", "error_matches" } },
-    clock = { fields = { "advance", "now" } },
+    "describe", "it", "before_each", "after_each", "expect", "request", "given", "app", "scripts", "start", "settle",
+    "restart", "rows", "row", "events", "letters", "retry_letter", "discard_letter", "faults",
+    assert = { other_fields = true }, clock = { other_fields = true }, breaker = { other_fields = true },
   },
 }
 

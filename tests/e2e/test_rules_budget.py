@@ -120,7 +120,7 @@ local t = {}
 while true do
   t[#t + 1] = ("x"):rep(8 << 20)
   task.sleep(1)
-end""", [6, 7], "32 MiB of memory")
+end""", [6, 7])
 over("RULES-5f table.move of 2^60", "table.move({}, 1, 1 << 60, 2)", [3], "100 ms of CPU")
 over("RULES-5f table.insert and remove with a __len", """
 local huge = setmetatable({}, { __len = function() return 1 << 60 end })

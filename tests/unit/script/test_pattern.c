@@ -3,15 +3,16 @@
  * goes in is a table of cases and 60,000 random ones, always the same. */
 #include "script/libs.h"
 
-#include <cmocka.h>
 #include <lauxlib.h>
 #include <lualib.h>
 
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <cmocka.h>
+/* clang-format on */
 
 static const char prelude[] =
     "local ours, theirs = ...\n"
