@@ -42,6 +42,16 @@ static const struct command {
      "  --scripts DIR            folder of scripts (./scripts)\n"
      "  --filter TEXT            only cases whose name has it\n"
      "  --log-level LEVEL        debug, info, warn or error\n"},
+    {"reload", commands_reload_start, "[--dry-run] [FLAGS]",
+     "let a running server take over the scripts as they are now",
+     "Exit code 3 if something is wrong with them; then nothing has changed.\n"
+     "  --dry-run                only say what would change\n"
+     "  --scripts DIR            where the scripts lie here, to show lines (./scripts)\n" COMMON
+         OUTPUT},
+    {"generations", commands_reload_generations, "[list | activate N]",
+     "the scripts that were live, and back to them",
+     "  --scripts DIR            where the scripts lie here, to show lines (./scripts)\n" COMMON
+         OUTPUT},
     {"status", commands_state_status, "[FLAGS]", "is it ready, and what runs", COMMON OUTPUT},
     {"events", commands_log_events, "[FLAGS]", "list the event log, or follow it",
      "  --from N                 first event (1)\n"
@@ -89,7 +99,7 @@ static void print_usage(FILE *out)
 {
     fputs("usage: moontide COMMAND [ARGUMENTS]\n\n", out);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs("\n\"moontide help COMMAND\" tells more.\n", out);
 }
 

@@ -24,6 +24,8 @@ static const struct flag {
     {"--policy", offsetof(struct commands_args, policy), false},
     {"--follow", offsetof(struct commands_args, follow), true},
     {"--all", offsetof(struct commands_args, all), true},
+    {"--dry-run", offsetof(struct commands_args, dry_run), true},
+    {"--scripts", offsetof(struct commands_args, scripts), false},
 };
 
 #define FLAGS (sizeof(known) / sizeof(known[0]))

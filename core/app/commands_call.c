@@ -52,31 +52,43 @@ static int refused(const struct client *c, int status, struct str body)
     return EXIT_FAILED;
 }
 
-int commands_call(const struct commands_args *args, const struct client_request *r,
-                  struct buf *ret_body)
+int commands_call_or(const struct commands_args *args, const struct client_request *r, int also,
+                     int *ret_status, struct buf *ret_body)
 {
     struct client c = CLIENT_INIT;
     struct err err;
     int status, code = EXIT_OK;
     if (client_open(&c, &args->client, &err) || client_call(&c, r, &status, ret_body, &err))
         code = commands_fail_err(&err);
-    else if (status / 100 != 2)
+    else if (status / 100 != 2 && status != also)
         code = refused(&c, status, buf_str(ret_body));
+    else
+        *ret_status = status;
     client_close(&c);
     return code;
+}
+
+int commands_call(const struct commands_args *args, const struct client_request *r,
+                  struct buf *ret_body)
+{
+    int status;
+    return commands_call_or(args, r, 0, &status, ret_body);
+}
+
+int commands_call_parse(struct arena *a, struct str body, struct json *ret)
+{
+    struct err err;
+    if (json_parse(a, body, JSON_DEPTH, ret, &err))
+        return commands_fail(EXIT_FAILED, "the server's answer is no JSON: %s", err.message);
+    if (ret->type != JSON_OBJECT)
+        return commands_fail(EXIT_FAILED, "the server's answer is no object");
+    return EXIT_OK;
 }
 
 int commands_call_json(const struct commands_args *args, const char *target, struct arena *a,
                        struct buf *ret_body, struct json *ret)
 {
     struct client_request r = {.method = "GET", .target = str_from(target)};
-    struct err err;
     int code = commands_call(args, &r, ret_body);
-    if (code != EXIT_OK)
-        return code;
-    if (json_parse(a, buf_str(ret_body), JSON_DEPTH, ret, &err))
-        return commands_fail(EXIT_FAILED, "the server's answer is no JSON: %s", err.message);
-    if (ret->type != JSON_OBJECT)
-        return commands_fail(EXIT_FAILED, "the server's answer is no object");
-    return EXIT_OK;
+    return code == EXIT_OK ? commands_call_parse(a, buf_str(ret_body), ret) : code;
 }

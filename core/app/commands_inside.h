@@ -11,7 +11,8 @@
 struct commands_args {
     struct client_conf client;
     struct str output, from, limit, type, service, key, policy;
-    bool follow, all;
+    struct str scripts;
+    bool follow, all, dry_run;
     bool json; /* -o json */
     struct str words[COMMANDS_WORDS];
     int word_count;
@@ -31,7 +32,12 @@ void commands_call_param(struct buf *target, const char *name, struct str value)
  * why not. */
 int commands_call(const struct commands_args *args, const struct client_request *r,
                   struct buf *ret_body);
-/* The same for a GET whose answer is an object; parsed into a, borrowing from ret_body. */
+/* The same, but an answer with the status `also` is EXIT_OK too. */
+int commands_call_or(const struct commands_args *args, const struct client_request *r, int also,
+                     int *ret_status, struct buf *ret_body);
+/* Parses an answer that is an object into a, borrowing from body. */
+int commands_call_parse(struct arena *a, struct str body, struct json *ret);
+/* commands_call for a GET whose answer is an object; parsed into a, borrowing from ret_body. */
 int commands_call_json(const struct commands_args *args, const char *target, struct arena *a,
                        struct buf *ret_body, struct json *ret);
 
@@ -55,3 +61,5 @@ int commands_log_letters(int argc, char **argv);
 int commands_state_services(int argc, char **argv);
 int commands_state_breakers(int argc, char **argv);
 int commands_state_status(int argc, char **argv);
+int commands_reload_start(int argc, char **argv);
+int commands_reload_generations(int argc, char **argv);

@@ -52,12 +52,13 @@ static void say_drained(struct mail *m)
     w->conf.on_drained(w->conf.ctx);
 }
 
-static bool all_idle(const struct worker *w)
+/* Answers that their clients do not read are the connections' matter. */
+static bool no_tasks(const struct worker *w)
 {
-    bool idle = host_is_idle(w->host);
+    bool none = w->host->task_count == 0;
     for (const struct host *h = w->retired; h != NULL; h = h->next)
-        idle = idle && host_is_idle(h);
-    return idle;
+        none = none && h->task_count == 0;
+    return none;
 }
 
 static void look_around(struct loop_timer *t)
@@ -65,7 +66,7 @@ static void look_around(struct loop_timer *t)
     struct worker *w = list_entry(t, struct worker, look);
     if (w->told)
         return;
-    if (!w->connections_done || !all_idle(w)) {
+    if (!w->connections_done || !no_tasks(w)) {
         loop_timer_start(w->loop, &w->look, loop_now_ns(w->loop) + DRAIN_LOOK_NS);
         return;
     }
