@@ -332,6 +332,7 @@ void app_close(struct app *a)
     faults_free(a->faults);
     registry_free(a->breakers);
     signals_free(a->signals);
+    watch_free(a->watch);
     mailbox_free(a->mailbox);
     loop_free(a->loop);
     reload_free(a->reloader);

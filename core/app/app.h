@@ -6,6 +6,7 @@
 #include "app/reload.h"
 #include "app/worker.h"
 #include "loop/signals.h"
+#include "loop/watch.h"
 
 /* The composition root: what a running process consists of, in the order in which it is made. app.c
  * opens and closes, app_run.c runs it. */
@@ -32,7 +33,9 @@ struct app {
     struct signals *signals;
     struct loop_timer drain_end;
     int drained; /* workers */
+    struct watch *watch;
     bool ready, stopping, cancelled;
+    bool reload_again; /* asked for while another one ran */
 };
 
 /* Loads the scripts, opens everything, starts the workers. -1: err; app_close cleans up either way.
@@ -42,6 +45,11 @@ void app_close(struct app *a);
 /* Breakers and the admin side, for a->program as it is now. */
 void app_declare_breakers(struct app *a);
 void app_switch_admin(struct app *a);
+/* Reloads the tree; what comes of it is shown. While another one runs, afterwards (app_reload.c).
+ */
+void app_reload(struct app *a);
+/* Does so whenever a script is saved. */
+int app_watch(struct app *a, struct err *err);
 /* Ends the loop when the process is stopping and nothing is under way any more. */
 void app_look_stopped(struct app *a);
 /* ERR_CONFIG for a setting from outside that names nothing of the program. */

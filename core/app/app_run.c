@@ -69,26 +69,11 @@ static void begin_stop(struct app *a)
     loop_timer_start(a->loop, &a->drain_end, loop_now_ns(a->loop) + DRAIN_NS);
 }
 
-/* What nobody waits for goes to the log. */
-static void reload_told(void *ctx, const struct reload_result *r)
-{
-    (void)ctx;
-    if (r->status != 200)
-        log_event(LOG_ERROR, "reload failed, nothing changed", LOG_C("error", r->err.message));
-}
-
-static void reload_tree(struct app *a, const char *why)
-{
-    struct reload_request request = {.kind = RELOAD_TREE, .done = reload_told, .ctx = a};
-    if (!reload_start(a->reloader, &request))
-        log_event(LOG_WARN, "a reload runs already", LOG_C("asked by", why));
-}
-
 static void on_signal(void *ctx, int number)
 {
     struct app *a = ctx;
     if (number == SIGHUP)
-        reload_tree(a, "SIGHUP");
+        app_reload(a);
     else if (!a->stopping)
         begin_stop(a);
     else
@@ -149,6 +134,10 @@ int app_run(const struct config *config)
     log_set_level(config->log_level);
     if (app_open(&a, config, &err) != 0 || take_signals(&a, &err) != 0 ||
         write_run_file(&a, &err) != 0) {
+        app_close(&a);
+        return report(&err);
+    }
+    if (config->watch && app_watch(&a, &err) != 0) {
         app_close(&a);
         return report(&err);
     }

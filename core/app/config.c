@@ -284,6 +284,7 @@ int config_parse(struct config *c, int argc, char **argv, struct err *err)
                        STR_ARG(c->system));
     c->config_file =
         arena_str(c->arena, flags.config_file.p ? flags.config_file : config_env_file());
+    c->watch = flags.watch;
     if (read_file(c, err) || config_env_apply(c, err) || config_flags_apply(c, &flags, err))
         return -1;
     default_data(c);

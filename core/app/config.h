@@ -17,6 +17,7 @@ struct config {
     struct str config_file, token_file; /* or empty */
     int workers;
     enum log_level log_level;
+    bool watch;              /* reload when a script is saved */
     int64_t max_outstanding; /* bus.max_outstanding */
     /* Overrides of what the system file says, outermost last: from --config, environment and --set,
      * as dotted paths in lower case. The loader lays them over the system's table:

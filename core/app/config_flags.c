@@ -15,6 +15,7 @@ static const struct flag {
     {"--admin-token-file", "admin_token_file"},
     {"--log-level", "log_level"},
     {"--config", NULL},
+    {"--watch", NULL},
     {"--set", NULL},
 };
 
@@ -54,6 +55,10 @@ static int read_flag(struct config_flags *f, int argc, char **argv, int *at, str
     const struct flag *flag = find_flag(word);
     if (!flag)
         return refuse_flag(word, err);
+    if (str_eq(word, STR("--watch"))) {
+        f->watch = true;
+        return equals ? err_set(err, ERR_INVALID, "--watch takes no value") : 0;
+    }
     if (!equals && *at + 1 < argc)
         value = str_from(argv[++*at]);
     if (value.n == 0)

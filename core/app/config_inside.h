@@ -11,6 +11,7 @@ int config_set(struct config *c, struct str path, struct str value, struct str o
 
 /* The command line, read and not yet applied. */
 struct config_flags {
+    bool watch;
     struct str system, config_file; /* p == NULL: not given */
     struct config_flag {
         const char *flag; /* "--listen" */

@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: MIT
+"""Scripts changed while they run: what a reload does, and that a tree which is wrong changes nothing."""
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from harness import Server, case, command, eventually, main, temp_dir, write_files  # noqa: E402
+from wire import split_address  # noqa: E402
+
+SYSTEM = "systems/lab.lua"
+VERSION = "routes/lab/version.lua"
+NOTES = "routes/lab/notes.lua"
+COPIES = "policies/lab/clerk_copies_notes.lua"
+
+
+def version(number):
+    return f"""local NUMBER = {number}
+
+return {{
+  route "version" {{ service = "lab", method = "GET", path = "/version",
+    handle = function() return {{ version = NUMBER }} end }},
+
+  route "slow" {{ service = "lab", method = "GET", path = "/slow",
+    handle = function()
+      log.info("asleep", {{ version = NUMBER }})
+      task.sleep("2s")
+      return {{ version = NUMBER }}
+    end }},
+}}
+"""
+
+
+NOTES_LUA = """return {
+  event "Noted" { service = "lab", key = { note = "id" }, fields = { integer "id", text "what" } },
+
+  resource "notes" {
+    service = "lab",
+    fields = { text "what", integer "n" },
+    on_create = function(note) bus.emit("Noted", note) end,
+  },
+
+  resource "copies" { service = "clerk", fields = { integer "noteId" } },
+}
+"""
+
+COPIES_LUA = """return policy "clerk copies notes" {
+  service = "clerk",
+  on = "Noted",
+  handle = function(event) store.create("copies", { noteId = event.id }) end,
+}
+"""
+
+LAB = {SYSTEM: "return { services = { lab = {}, clerk = {} } }\n", VERSION: version(1), NOTES: NOTES_LUA,
+       COPIES: COPIES_LUA}
+
+
+def lab(files=None, **options):
+    folder = temp_dir()
+    write_files(folder, {**LAB, **(files or {})})
+    return Server("lab", scripts=folder, **options)
+
+
+def put(server, number):
+    write_files(server.scripts, {VERSION: version(number)})
+
+
+def remove(server, path):
+    os.remove(os.path.join(server.scripts, path))
+
+
+def shown(server):
+    answer = server.request("GET", "/version")
+    assert answer.status == 200, answer
+    return answer.json["version"]
+
+
+def reload(server, query=""):
+    answer = server.admin("POST", "/admin/reload" + query)
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def generations(server):
+    answer = server.admin("GET", "/admin/generations")
+    assert answer.status == 200, answer
+    return answer.json["generations"]
+
+
+def active(server):
+    live = [g for g in generations(server) if g["active"]]
+    assert len(live) == 1, live
+    return live[0]["number"]
+
+
+def changed_files(answer):
+    return {file["path"]: file["status"] for file in answer["files"] if file["status"] != "same"}
+
+
+@case("RULES-1a a changed rule is live after POST /admin/reload on every worker")
+def live():
+    server = lab(args=["--workers", "4"])
+    connections = [server.connect() for _ in range(64)]
+    for number in range(1, 6):
+        for connection in connections:
+            assert connection.request("GET", "/version").json == {"version": number}
+        put(server, number + 1)
+        answer = reload(server)
+        assert answer["generation"] == answer["previous"] + 1, answer
+        assert changed_files(answer) == {VERSION: "changed"}, answer
+        assert {file["path"] for file in answer["files"]} == set(LAB), answer
+        assert isinstance(answer["took_ms"], int) and answer["changes"] == [], answer
+    for connection in connections:
+        assert connection.request("GET", "/version").json == {"version": 6}
+        connection.close()
+
+
+@case("RULES-1a routes, resources and files that were added serve at once, and those that went are 404")
+def added():
+    server = lab()
+    write_files(server.scripts, {"routes/lab/more.lua": """return {
+  resource "stamps" { service = "clerk", fields = { text "colour" } },
+  route "hello" { service = "lab", method = "GET", path = "/hello", handle = function() return "hello" end },
+}
+""", "lib/unused.lua": "return { one = 1 }\n"})
+    assert server.request("GET", "/hello").status == 404
+    answer = reload(server)
+    assert changed_files(answer) == {"routes/lab/more.lua": "added", "lib/unused.lua": "added"}, answer
+    assert any("stamps" in change for change in answer["changes"]), answer
+    assert server.request("GET", "/hello").text == "hello"
+    assert server.request("POST", "/stamps", {"colour": "blue"}).status == 201
+    remove(server, "routes/lab/more.lua")
+    assert changed_files(reload(server)) == {"routes/lab/more.lua": "removed"}
+    assert server.request("GET", "/hello").status == 404
+    assert server.request("GET", "/stamps").status == 404
+    server.restart()
+    assert server.request("GET", "/hello").status == 404
+
+
+@case("RULES-1a without the token nothing is reloaded, and a client that goes away meanwhile is harmless")
+def client():
+    server = lab()
+    put(server, 2)
+    answer = server.admin("POST", "/admin/reload", headers={"Authorization": "Bearer 0123456789abcdef"})
+    assert answer.status == 401, answer
+    assert server.admin("GET", "/admin/reload").status == 405
+    assert server.admin("POST", "/admin/reload?dry_run=maybe").status == 400
+    assert shown(server) == 1
+    for number in range(2, 8):
+        put(server, number)
+        with socket.create_connection(split_address(server.admin_address), 10) as gone:
+            gone.sendall(f"POST /admin/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
+                         "Content-Length: 0\r\n\r\n".encode())
+        eventually(lambda number=number: shown(server) == number, "the reload ends without its client")
+    assert server.stop() == 0
+
+
+@case("RULES-1a moontide reload and generations say what is live, and show the line that is wrong")
+def commands():
+    server = lab()
+    flags = ["--admin", server.admin_address, "--data", server.data, "--scripts", server.scripts]
+    put(server, 2)
+    code, out, err = command("reload", *flags)
+    assert code == 0 and re.match(r"generation 2 is live \(was 1\), 4 files, \d+ ms\n", out), (code, out, err)
+    write_files(server.scripts, {NOTES: NOTES_LUA.replace('integer "n"', 'integer "n", text "colour"')})
+    code, out, err = command("reload", "--dry-run", *flags)
+    assert code == 0 and "notes.colour" in out and "generation 2 stays" in out, (code, out, err)
+    write_files(server.scripts, {NOTES: NOTES_LUA.replace('text "what", integer', 'text "what" { requird = true }, integer')})
+    for extra in ([], ["--dry-run"]):
+        code, out, err = command("reload", *extra, *flags)
+        lines = err.splitlines()
+        assert code == 3 and out == "", (code, out, err)
+        assert lines[0].startswith(f"scripts/{NOTES}:6: ") and "requird" in lines[0], err
+        assert "requird" in lines[1] and lines[2].strip() == "^", err
+        assert lines[1][lines[2].index("^"):].startswith("requird"), err
+    code, out, err = command("generations", *flags)
+    assert code == 0 and out.splitlines()[0].split() == ["GENERATION", "TIME", "ORIGIN"], (code, out, err)
+    assert out.splitlines()[1].startswith("2 ") and out.splitlines()[1].endswith("live"), out
+    code, out, err = command("generations", "activate", "1", *flags)
+    assert code == 0 and "is live (was 2)" in out and shown(server) == 1, (code, out, err)
+    code, out, err = command("generations", "activate", "99", *flags)
+    assert code == 1 and "99" in err, (code, out, err)
+    code, out, err = command("generations", "list", "-o", "json", *flags)
+    assert code == 0 and json.loads(out)["generations"], (code, out, err)
+
+
+@case("RULES-1b SIGHUP reloads, and a tree that is wrong then is an error line")
+def hangup():
+    server = lab(args=["--workers", "2"])
+    put(server, 2)
+    server.signal(signal.SIGHUP)
+    eventually(lambda: shown(server) == 2, "the signal reloads")
+    write_files(server.scripts, {VERSION: "return {\n  nosuch.word,\n}\n"})
+    server.signal(signal.SIGHUP)
+    line = eventually(lambda: [e for e in server.logs if f"scripts/{VERSION}:2" in json.dumps(e)], "it says why not")[0]
+    assert line["level"] in ("error", "warn"), line
+    assert shown(server) == 2
+    put(server, 3)
+    server.signal(signal.SIGHUP)
+    eventually(lambda: shown(server) == 3, "the signal reloads again")
+
+
+@case("RULES-1c --watch reloads on save and shows the error with line and caret")
+def watch():
+    server = lab(args=["--watch"])
+
+    def said():
+        return server.stderr() + "\n".join(json.dumps(e) for e in server.logs)
+    put(server, 2)
+    eventually(lambda: shown(server) == 2, "a saved file is live")
+    write_files(server.scripts, {"routes/lab/deep/more.lua": """return route "hello" {
+  service = "lab", method = "GET", path = "/hello", handle = function() return "hello" end,
+}
+"""})
+    eventually(lambda: server.request("GET", "/hello").status == 200, "a file in a new folder is live")
+    write_files(server.scripts, {VERSION: version(3).replace('method = "GET", path = "/slow"', 'methd = "GET", path = "/slow"')})
+    text = eventually(lambda: f"scripts/{VERSION}:7" in said() and said(), "the error is shown")
+    assert "methd" in text and "^" in text, text[-3000:]
+    assert shown(server) == 2
+    put(server, 4)
+    eventually(lambda: shown(server) == 4, "the next good one is live")
+
+
+@case("RULES-1d a dry run changes nothing and lists what would change")
+def dry_run():
+    server = lab()
+    before = generations(server)
+    files = {VERSION: version(2), NOTES: NOTES_LUA.replace('integer "n"', 'integer "n", text "colour" { index = true }'),
+             "lib/unused.lua": "return { one = 1 }\n"}
+    write_files(server.scripts, files)
+    remove(server, COPIES)
+    for _ in range(2):
+        answer = reload(server, "?dry_run=true")
+        assert answer["dry_run"] is True and answer["generation"] == answer["previous"] == active(server), answer
+        assert changed_files(answer) == {VERSION: "changed", NOTES: "changed", "lib/unused.lua": "added",
+                                         COPIES: "removed"}, answer
+        assert any("notes.colour" in change for change in answer["changes"]), answer
+    assert shown(server) == 1 and generations(server) == before
+    assert "colour" not in server.request("POST", "/notes", {"what": "a"}).json
+    eventually(lambda: len(server.request("GET", "/copies").json) == 1, "the policy is there as before")
+    real = reload(server)
+    assert real["changes"] == answer["changes"] and real["files"] == answer["files"] and "dry_run" not in real, real
+    assert shown(server) == 2
+    assert reload(server, "?dry_run=true")["changes"] == []
+
+
+@case("RULES-1e list and activate: back to an older generation, kept over a restart")
+def activate():
+    server = lab()
+    for number in (2, 3):
+        put(server, number)
+        reload(server)
+    assert [(g["number"], g["active"]) for g in generations(server)] == [(3, True), (2, False), (1, False)]
+    answer = server.admin("POST", "/admin/generations/1/activate")
+    assert answer.status == 200 and answer.json["previous"] == 3, answer
+    assert changed_files(answer.json) == {VERSION: "changed"}, answer
+    assert answer.json["generation"] == active(server)
+    assert shown(server) == 1
+    server.restart()
+    assert shown(server) == 1, "what was activated by hand outlives a restart, though the tree says otherwise"
+    server.kill9()
+    server.start()
+    assert shown(server) == 1
+    highest = max(g["number"] for g in generations(server))
+    assert reload(server)["generation"] == highest + 1
+    assert shown(server) == 3
+    put(server, 4)
+    server.restart()
+    assert shown(server) == 4, "after a reload the tree counts again"
+
+
+@case("RULES-1e the last 20 generations are kept; others, and what is no number, are 404")
+def kept():
+    server = lab()
+    for number in range(2, 26):
+        put(server, number)
+        reload(server)
+    numbers = [g["number"] for g in generations(server)]
+    assert numbers == sorted(numbers, reverse=True) and len(numbers) == 20 and numbers[0] == 25, numbers
+    for wrong in ("1", "99", "0", "-1", "x"):
+        answer = server.admin("POST", f"/admin/generations/{wrong}/activate")
+        assert answer.status == 404 and answer.json["code"] == "not_found", answer
+    assert shown(server) == 25 and active(server) == 25
+    assert server.admin("POST", f"/admin/generations/{numbers[-1]}/activate").status == 200
+    assert shown(server) == numbers[-1]
+
+
+@case("RULES-1f a broken tree at start runs the last good generation with an error line")
+def broken_start():
+    server = lab()
+    put(server, 2)
+    reload(server)
+    number = server.request("POST", "/notes", {"what": "a"}).json["id"]
+    write_files(server.scripts, {VERSION: "return {\n  route { },\n}\n"})
+    server.restart()
+    assert shown(server) == 2
+    assert any(f"scripts/{VERSION}:2" in json.dumps(e) for e in server.log_lines(level="error")), server.tail()
+    assert server.request("GET", f"/notes/{number}").status == 200
+    assert server.request("POST", "/notes", {"what": "b"}).status == 201
+    eventually(lambda: len(server.request("GET", "/copies").json) == 2, "its policies run")
+    assert server.admin("POST", "/admin/reload").status == 422
+    put(server, 3)
+    reload(server)
+    assert shown(server) == 3
+
+
+@case("RULES-1f a broken tree at the very first start is refused with file and line")
+def broken_first():
+    folder = temp_dir()
+    write_files(folder, {**LAB, VERSION: "return {\n  nosuch.word,\n}\n"})
+    server = Server("lab", scripts=folder, wait=False)
+    assert server.wait_exit() != 0
+    assert f"scripts/{VERSION}:2" in server.tail(), server.tail()
+
+
+class Slow:
+    """A request that sleeps on its generation, on a thread of its own."""
+
+    def __init__(self, server):
+        self.answer = None
+        before = len(server.log_lines(msg="asleep"))
+        self.thread = threading.Thread(target=self._ask, args=(server,), daemon=True)
+        self.thread.start()
+        eventually(lambda: len(server.log_lines(msg="asleep")) > before, "the request has begun")
+
+    def _ask(self, server):
+        self.answer = server.request("GET", "/slow")
+
+    def shown(self):
+        self.thread.join(30)
+        assert self.answer is not None and self.answer.status == 200, self.answer
+        return self.answer.json["version"]
+
+
+@case("RULES-1g what runs when the switch comes ends on its own generation")
+def overlap():
+    server = lab(args=["--workers", "1"])
+    first = Slow(server)
+    put(server, 2)
+    reload(server)
+    assert first.answer is None, "the reload waited for the request"
+    assert shown(server) == 2
+    second = Slow(server)
+    put(server, 3)
+    reload(server)
+    assert shown(server) == 3
+    assert (first.shown(), second.shown()) == (1, 2)
+    assert Slow(server).shown() == 3
+    assert server.stop() == 0
+
+
+def slow_tree(files):
+    """Files that take their time to load."""
+    text = 'local n = 0\nfor i = 1, 200000 do n = n + i end\nreturn { sum = n }\n'
+    return {f"lib/part{i}.lua": text for i in range(files)}
+
+
+@case("RULES-1h 409 while another reload runs")
+def busy():
+    server = lab(slow_tree(60), args=["--workers", "4"])
+    answers = []
+    together = threading.Barrier(8)
+
+    def ask():
+        together.wait(10)
+        answers.append(server.admin("POST", "/admin/reload"))
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    statuses = sorted(answer.status for answer in answers)
+    assert set(statuses) == {200, 409}, statuses
+    refused = next(answer for answer in answers if answer.status == 409)
+    assert refused.headers["Content-Type"].startswith("application/problem+json"), refused.headers.all
+    assert refused.json["code"] == "conflict", refused
+    assert active(server) == 1 + statuses.count(200)
+    reload(server)
+
+
+@case("RULES-1h SIGTERM during a reload ends the process with 0")
+def stop_meanwhile():
+    server = lab(slow_tree(60), args=["--workers", "2"])
+    for _ in range(3):
+        with socket.create_connection(split_address(server.admin_address), 10) as s:
+            s.sendall(f"POST /admin/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token()}\r\n"
+                      "Content-Length: 0\r\n\r\n".encode())
+            assert server.stop() == 0, server.tail()
+        server.start()
+
+
+def with_line(text, line, instead):
+    lines = text.splitlines()
+    lines[line - 1] = instead
+    return "\n".join(lines) + "\n"
+
+
+WRONG = [
+    # (what, {path: text}, path, line or None: any, words of the message)
+    ("a syntax error", {VERSION: with_line(version(2), 5, "    handle = function() return } end },")}, VERSION, 5,
+     ["unexpected symbol", "}"]),
+    ("a file cut off", {VERSION: "\n".join(version(2).splitlines()[:4]) + "\n"}, VERSION, 4, ["expected", "<eof>"]),
+    ("a missing field", {VERSION: version(2).replace('path = "/slow",', "")}, VERSION, 7, ["path"]),
+    ("no handler", {COPIES: 'return policy "clerk copies notes" {\n  service = "clerk",\n  on = "Noted",\n}\n'},
+     COPIES, 1, ["handle"]),
+    ("an exception while loading", {VERSION: with_line(version(2), 2, 'error("the moon is taken")')}, VERSION, 2,
+     ["the moon is taken"]),
+    ("nil indexed while loading", {VERSION: with_line(version(2), 2, "local x = nil; local y = x.z")}, VERSION, 2,
+     ["index", "nil"]),
+    ("an endless loop while loading", {VERSION: with_line(version(2), 2, "while true do end")}, VERSION, 2, ["CPU"]),
+    ("an unknown option", {NOTES: NOTES_LUA.replace('integer "n"', 'integer "n" { defualt = 1 }')}, NOTES, 6,
+     ["defualt", "default"]),
+    ("an unknown member", {COPIES: COPIES_LUA.replace("on =", "onn =")}, COPIES, 1, ["onn"]),
+    ("an unknown global", {VERSION: with_line(version(2), 2, "local x = nosuch")}, VERSION, 2, ["nosuch"]),
+    ("a global that is set", {VERSION: with_line(version(2), 2, "counter = 0")}, VERSION, 2, ["counter", "local"]),
+    ("an unknown event", {COPIES: COPIES_LUA.replace('"Noted"', '"Notde"')}, COPIES, 1, ["Notde", "Noted"]),
+    ("an unknown service", {COPIES: COPIES_LUA.replace('"clerk",', '"clrk",')}, COPIES, 1, ["clrk", "clerk"]),
+    ("a file that returns nothing", {"routes/lab/empty.lua": "local x = 1\n"}, "routes/lab/empty.lua", None, ["return"]),
+    ("two policies of one name", {"policies/lab/other.lua": COPIES_LUA}, "policies/lab/other.lua", 1,
+     ["clerk copies notes", COPIES]),
+    ("two routes of one path", {"routes/lab/z.lua": 'return route "again" {\n  service = "lab", method = "GET", '
+                                'path = "/version", handle = function() return 1 end,\n}\n'},
+     "routes/lab/z.lua", 1, ["/version"]),
+    ("two resources of one name", {"routes/lab/z.lua": 'return resource "notes" {\n  service = "lab", '
+                                   'fields = { text "what" },\n}\n'}, "routes/lab/z.lua", 1, ["notes"]),
+    ("a stored field of another type", {NOTES: NOTES_LUA.replace('integer "n"', 'text "n"')}, None, None,
+     ["notes.n", "text", "integer"]),
+    ("a wrong system file", {SYSTEM: "return { services = { lab = {}, clerk = {} }, servces = {} }\n"}, SYSTEM, None,
+     ["servces", "services"]),
+    ("a use of what is not there", {VERSION: with_line(version(2), 2, 'local x = use "lib.nosuch"')}, VERSION, 2,
+     ["lib.nosuch"]),
+]
+
+
+def refused(server, query=""):
+    answer = server.admin("POST", "/admin/reload" + query)
+    assert answer.status == 422, answer
+    assert answer.headers["Content-Type"].startswith("application/problem+json"), answer.headers.all
+    assert answer.json["status"] == 422 and answer.json["code"] and len(answer.json["errors"]) == 1, answer
+    return answer.json["errors"][0]
+
+
+def restore(server, files):
+    for path in files:
+        if path not in LAB:
+            remove(server, path)
+    write_files(server.scripts, LAB)
+
+
+@case("RULES-2a each wrong tree is 422 with file, line and words; the old rules run on, the generation stays", seconds=120)
+def wrong():
+    server = lab()
+    server.request("POST", "/notes", {"what": "a", "n": 1})
+    eventually(lambda: len(server.request("GET", "/copies").json) == 1, "the first copy")
+    before, defects = generations(server), []
+    for what, files, path, line, words in WRONG:
+        write_files(server.scripts, files)
+        for query in ("", "?dry_run=true"):
+            error = refused(server, query)
+            if path and error["file"] != f"scripts/{path}":
+                defects.append(f"{what}: file {path} wanted: {error}")
+            if line and error["line"] != line:
+                defects.append(f"{what}: line {line} wanted: {error}")
+            defects += [f"{what}: no {word} in {error}" for word in words if word not in error["message"]]
+        assert shown(server) == 1, what
+        assert generations(server) == before, what
+        restore(server, files)
+    assert not defects, "\n".join(defects)
+    assert server.request("POST", "/notes", {"what": "b"}).status == 201
+    eventually(lambda: len(server.request("GET", "/copies").json) == 2, "the old policy runs on")
+    assert reload(server)["generation"] == before[0]["number"] + 1
+
+
+if __name__ == "__main__":
+    main()
