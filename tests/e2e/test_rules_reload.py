@@ -403,7 +403,7 @@ WRONG = [
     # (what, {path: text}, path, line or None: any, words of the message)
     ("a syntax error", {VERSION: with_line(version(2), 5, "    handle = function() return } end },")}, VERSION, 5,
      ["unexpected symbol", "}"]),
-    ("a file cut off", {VERSION: "\n".join(version(2).splitlines()[:4]) + "\n"}, VERSION, 4, ["expected", "<eof>"]),
+    ("a file cut off", {VERSION: "\n".join(version(2).splitlines()[:4]) + "\n"}, VERSION, 5, ["<eof>"]),
     ("a missing field", {VERSION: version(2).replace('path = "/slow",', "")}, VERSION, 7, ["path"]),
     ("no handler", {COPIES: 'return policy "clerk copies notes" {\n  service = "clerk",\n  on = "Noted",\n}\n'},
      COPIES, 1, ["handle"]),
