@@ -13,7 +13,7 @@ return {
     "See that it was paid, delivered, and its customer told:",
     "  curl http://{gateway}/orders    (payments, deliveries, bookAlarms likewise)",
     "  build/moontide events",
-    "Its rules are in scripts/policies/bookmarket: change one, stop with Ctrl-C, start again.",
+    "Its rules are in scripts/policies/bookmarket: change one, save, and the next order follows it.",
     "",
   },
 }

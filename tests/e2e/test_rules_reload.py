@@ -285,6 +285,8 @@ def kept():
         answer = server.admin("POST", f"/admin/generations/{wrong}/activate")
         assert answer.status == 404 and answer.json["code"] == "not_found", answer
     assert shown(server) == 25 and active(server) == 25
+    assert server.admin("POST", "/admin/generations/25/activate").status == 200, "the live one"
+    assert shown(server) == 25 and active(server) == 25
     assert server.admin("POST", f"/admin/generations/{numbers[-1]}/activate").status == 200
     assert shown(server) == numbers[-1]
 
@@ -353,6 +355,126 @@ def overlap():
     assert server.stop() == 0
 
 
+NAP = """return policy "clerk copies notes" {
+  service = "clerk",
+  on = "Noted",
+  handle = function(event)
+    log.info("asleep", { note = event.id })
+    task.sleep("2s")
+    store.create("copies", { noteId = event.id, by = "NAME" })
+  end,
+}
+"""
+
+
+@case("RULES-1g a try of an event that runs when the switch comes ends on its own generation, the next begins on the new one")
+def overlap_try():
+    notes = NOTES_LUA.replace('integer "noteId"', 'integer "noteId", text "by"')
+    server = lab({COPIES: NAP.replace("NAME", "first"), NOTES: notes}, args=["--workers", "1"])
+    server.request("POST", "/notes", {"what": "a"})
+    server.wait_log(msg="asleep")
+    write_files(server.scripts, {COPIES: NAP.replace("NAME", "second")})
+    reload(server)
+    server.request("POST", "/notes", {"what": "b"})
+    rows = eventually(lambda: (lambda r: len(r) == 2 and r)(server.request("GET", "/copies").json), "both copies")
+    assert {row["noteId"]: row["by"] for row in rows} == {1: "first", 2: "second"}, rows
+    assert len(server.log_lines(msg="asleep")) == 2
+    assert server.stop() == 0
+
+
+@case("RULES-1g an event that waits for its next try gets it from the rule that was mended")
+def mended():
+    server = lab({COPIES: COPIES_LUA.replace("store.create", 'error("not yet") store.create')})
+    server.request("POST", "/notes", {"what": "a"})
+    server.wait_log(msg="policy failed")
+    write_files(server.scripts, {COPIES: COPIES_LUA})
+    reload(server)
+    rows = eventually(lambda: server.request("GET", "/copies").json, "the next try succeeds")
+    assert [row["noteId"] for row in rows] == [1], rows
+    assert server.admin("GET", "/admin/letters").json["letters"] == []
+
+
+@case("RULES-1g a long answer that is on its way when the switch comes stays whole")
+def long_answer():
+    server = lab(args=["--workers", "1"])
+    with server.connect() as connection:
+        for number in range(600):
+            assert connection.request("POST", "/notes", {"what": f"{number} " + "x" * 20000}).status == 201
+    host = split_address(server.gateway)
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.settimeout(30)
+        reader.connect(host)
+        reader.sendall(b"GET /notes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got = reader.recv(4096)
+        write_files(server.scripts, {VERSION: version(2), NOTES: NOTES_LUA.replace(
+            'fields = { text "what", integer "n" }', 'fields = { integer "m", text "what" }')})
+        reload(server)
+        assert shown(server) == 2
+        assert set(server.request("GET", "/notes/1").json) == {"id", "m", "what"}
+        parts = [got]
+        while parts[-1]:
+            parts.append(reader.recv(1 << 20))
+    body = b"".join(parts).partition(b"\r\n\r\n")[2]
+    text, rest = b"", body
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        text, rest = text + rest[:int(size, 16)], rest[int(size, 16) + 2:]
+    rows = json.loads(text)
+    assert len(rows) == 600 and {tuple(sorted(row)) for row in rows} == {("id", "n", "what")}, rows[0].keys()
+
+
+@case("RULES-1a what the system file says is reloaded too: services, breakers, config")
+def system_file():
+    server = lab({SYSTEM: 'return { services = { lab = {}, clerk = {} }, breakers = { door = { timeout_ms = 500 } }, '
+                          'config = { greeting = "hello" } }\n'})
+    write_files(server.scripts, {
+        SYSTEM: 'return { services = { lab = {}, clerk = {}, porter = {} }, '
+                'breakers = { door = { timeout_ms = 700 }, gate = {} }, config = { greeting = "good day" } }\n',
+        "routes/lab/porter.lua": """return route "greet" { service = "porter", method = "GET", path = "/greet",
+  handle = function() return { word = config.greeting } end }
+"""})
+    reload(server)
+    assert server.request("GET", "/greet").json == {"word": "good day"}
+    breakers = {b["name"]: b["conf"] for b in server.admin("GET", "/admin/breakers").json["breakers"]}
+    assert breakers["door"]["timeout_ms"] == 700 and "gate" in breakers, breakers
+    assert "porter" in [s["name"] for s in server.admin("GET", "/admin/services").json["services"]]
+    assert server.admin("PUT", "/admin/faults", {"porter": {"error_rate": 1}}).status == 200
+    assert server.request("GET", "/greet").status >= 500
+    write_files(server.scripts, {SYSTEM: LAB[SYSTEM]})
+    remove(server, "routes/lab/porter.lua")
+    reload(server)
+    assert server.request("GET", "/greet").status == 404
+    assert shown(server) == 1
+
+
+@case("RULES-1a a timer that is due when its event is no longer declared is dropped with a warning")
+def timers():
+    later = """return {
+  event "Later" { service = "lab", key = { note = "id" }, fields = { integer "id" } },
+  route "later" { service = "lab", method = "POST", path = "/later", handle = function(request)
+    bus.emit_in("1s", "Later", { id = request.body.id })
+    return { ok = true }
+  end },
+}
+"""
+    policy = COPIES_LUA.replace('"Noted"', '{ "Noted", "Later" }')
+    server = lab({"routes/lab/later.lua": later, COPIES: policy})
+    assert server.request("POST", "/later", {"id": 7}).status == 200
+    write_files(server.scripts, {COPIES: COPIES_LUA})
+    remove(server, "routes/lab/later.lua")
+    reload(server)
+    assert server.request("POST", "/later", {"id": 8}).status == 404
+    assert server.request("POST", "/notes", {"what": "a"}).status == 201
+    eventually(lambda: len(server.request("GET", "/copies").json) == 1, "other events are delivered")
+    server.wait_log(level="warn", event="Later")
+    write_files(server.scripts, {"routes/lab/later.lua": later, COPIES: policy})
+    reload(server)
+    assert server.request("POST", "/later", {"id": 9}).status == 200
+    eventually(lambda: 9 in [row["noteId"] for row in server.request("GET", "/copies").json], "a new one fires")
+    assert 7 not in [row["noteId"] for row in server.request("GET", "/copies").json]
+
+
 def slow_tree(files):
     """Files that take their time to load."""
     text = 'local n = 0\nfor i = 1, 200000 do n = n + i end\nreturn { sum = n }\n'
@@ -380,6 +502,24 @@ def busy():
     assert refused.json["code"] == "conflict", refused
     assert active(server) == 1 + statuses.count(200)
     reload(server)
+
+
+@case("RULES-1h a signal or a save while a reload runs is not lost, whoever asked for that one")
+def again():
+    server = lab(slow_tree(60), args=["--workers", "4"])
+    met = 0
+    for number in range(2, 12):
+        thread = threading.Thread(target=lambda: server.admin("POST", "/admin/reload"))
+        thread.start()
+        while thread.is_alive():  # 409 while it runs, 404 before
+            if server.admin("POST", "/admin/generations/999999/activate").status == 409:
+                met += 1
+                break
+        put(server, number)
+        server.signal(signal.SIGHUP)
+        thread.join()
+        eventually(lambda number=number: shown(server) == number, "the signal's tree is live", 10)
+    assert met > 0, "no signal came during a reload"
 
 
 @case("RULES-1h SIGTERM during a reload ends the process with 0")

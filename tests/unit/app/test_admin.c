@@ -240,6 +240,29 @@ static void with_the_token_wrong_paths_and_methods_are_named(void **state)
     assert_has(buf_str(&b->in).p, "Allow: GET, HEAD");
 }
 
+static void without_a_reloader_scripts_cannot_be_changed(void **state)
+{
+    struct bench *b = *state;
+    static const char *const requests[][2] = {{"POST", "/admin/reload"},
+                                              {"GET", "/admin/generations"},
+                                              {"POST", "/admin/generations/1/activate"}};
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        assert_has(ask(b, requests[i][0], requests[i][1], ""), "scripts cannot be changed");
+        assert_int_equal(b->status, 404);
+    }
+}
+
+static void after_a_switch_the_new_services_and_policies_are_shown(void **state)
+{
+    struct bench *b = *state;
+    struct str names[] = {STR("harbour")};
+    struct admin_program p = {&b->world->schema, names, 1, NULL, 0};
+    admin_switch(b->admin, &p);
+    assert_string_equal(ask(b, "GET", "/admin/services", ""),
+                        "{\"services\":[{\"name\":\"harbour\",\"state\":\"up\",\"policies\":[]}]}");
+    assert_null(strstr(ask_with(b, "GET", "/metrics", "", ""), "moontide_policy_behind{"));
+}
+
 static void health_and_metrics_are_open(void **state)
 {
     struct bench *b = *state;
@@ -517,6 +540,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(without_the_token_nothing_is_told),
         CASE(with_the_token_wrong_paths_and_methods_are_named),
+        CASE(without_a_reloader_scripts_cannot_be_changed),
+        CASE(after_a_switch_the_new_services_and_policies_are_shown),
         CASE(health_and_metrics_are_open),
         CASE(an_event_is_one_line_with_its_payload_as_stored),
         CASE(events_are_chosen_by_from_type_key_and_limit),
