@@ -48,6 +48,8 @@ void app_switch_admin(struct app *a);
 /* Reloads the tree; what comes of it is shown. While another one runs, afterwards (app_reload.c).
  */
 void app_reload(struct app *a);
+/* One has ended, whoever asked for it: starts what was asked for meanwhile. */
+void app_reload_ended(struct app *a);
 /* Does so whenever a script is saved. */
 int app_watch(struct app *a, struct err *err);
 /* Ends the loop when the process is stopping and nothing is under way any more. */

@@ -3,6 +3,7 @@
  * socket, writes nothing. */
 #include "app/app.h"
 #include "app/commands.h"
+#include "app/excerpt.h"
 
 #include <stdio.h>
 
@@ -35,6 +36,21 @@ static int check_tree(const struct config *config, const struct tree *tree, stru
     return failed ? -1 : 0;
 }
 
+/* The message, and the line that it is about. */
+static void show(const struct tree *tree, struct str message)
+{
+    struct buf out = BUF_INIT;
+    struct str path;
+    int64_t line;
+    buf_addf(&out, "moontide: %.*s\n", STR_ARG(message));
+    const struct tree_file *f =
+        tree != NULL && excerpt_place(message, &path, &line) ? tree_find(tree, path) : NULL;
+    if (f != NULL)
+        excerpt_write(&out, f->source, line, message);
+    fprintf(stderr, "%s", buf_str(&out).p);
+    buf_deinit(&out);
+}
+
 int app_check(const struct config *config)
 {
     struct tree *tree = NULL;
@@ -43,8 +59,8 @@ int app_check(const struct config *config)
     int failed = tree_read(arena_str(a, config->scripts).p, arena_str(a, config->system).p, &tree,
                            &err) != 0 ||
                  check_tree(config, tree, &err) != 0;
-    tree_free(tree);
     if (failed)
-        fprintf(stderr, "moontide: %s\n", err.message);
+        show(tree, str_from(err.message));
+    tree_free(tree);
     return failed ? EXIT_PROBLEMS : EXIT_OK;
 }

@@ -2,6 +2,7 @@
 /* Reloads that nobody waits for: SIGHUP and --watch. What is wrong is shown as a compiler would, on
  * stderr, and logged. */
 #include "app/app.h"
+#include "app/excerpt.h"
 #include "base/file.h"
 
 #include <stdio.h>
@@ -16,66 +17,18 @@ void app_reload(struct app *a)
     a->reload_again = !reload_start(a->reloader, &request) && !a->stopping;
 }
 
-/* "scripts/x.lua:12: text": the file as it is found from here, the line. False if there is none. */
-static bool split_place(const struct app *a, struct str message, struct buf *ret_path,
-                        int64_t *ret_line)
-{
-    const char *lua = memmem(message.p, message.n, ".lua:", 5);
-    if (lua == NULL || !str_starts(message, STR("scripts/")))
-        return false;
-    struct str path = {message.p + 8, (size_t)(lua - message.p) - 4};
-    struct str line = {lua + 5, 0};
-    while (line.p[line.n] >= '0' && line.p[line.n] <= '9')
-        line.n++;
-    buf_adds(ret_path, a->config->scripts);
-    buf_addc(ret_path, '/');
-    buf_adds(ret_path, path);
-    return str_to_int(line, ret_line) && buf_str(ret_path).n > 0;
-}
-
-static struct str line_of(struct str text, int64_t number)
-{
-    size_t at = 0;
-    for (int64_t n = 1; n < number && at < text.n; at++)
-        n += text.p[at] == '\n';
-    size_t end = at;
-    while (end < text.n && text.p[end] != '\n')
-        end++;
-    return (struct str){text.p + at, end - at};
-}
-
-/* Where the caret goes: what the message calls "near", else the first character. */
-static size_t caret_column(struct str line, struct str message)
-{
-    const char *near = memmem(message.p, message.n, "near '", 6);
-    if (near != NULL) {
-        struct str word = {near + 6, message.n - (size_t)(near + 6 - message.p)};
-        while (word.n > 0 && word.p[word.n - 1] != '\'')
-            word.n--;
-        const char *found = word.n > 1 ? memmem(line.p, line.n, word.p, word.n - 1) : NULL;
-        if (found != NULL)
-            return (size_t)(found - line.p);
-    }
-    size_t at = 0;
-    while (at < line.n && (line.p[at] == ' ' || line.p[at] == '\t'))
-        at++;
-    return at;
-}
-
 static void show_line(struct buf *out, const struct app *a, struct str message)
 {
-    struct buf path = BUF_INIT, text = BUF_INIT;
+    struct buf file = BUF_INIT, text = BUF_INIT;
+    struct str path;
     struct err err;
     int64_t number;
-    if (split_place(a, message, &path, &number) && file_read(path.p, 1 << 20, &text, &err) == 0) {
-        struct str line = line_of(buf_str(&text), number);
-        size_t column = caret_column(line, message);
-        buf_addf(out, "  %.*s\n  ", STR_ARG(line));
-        for (size_t i = 0; i < column; i++)
-            buf_addc(out, line.p[i] == '\t' ? '\t' : ' ');
-        buf_lit(out, "^\n");
-    }
-    buf_deinit(&path);
+    if (!excerpt_place(message, &path, &number))
+        return;
+    buf_addf(&file, "%.*s/%.*s", STR_ARG(a->config->scripts), STR_ARG(path));
+    if (file_read(buf_str(&file).p, 1 << 20, &text, &err) == 0)
+        excerpt_write(out, buf_str(&text), number, message);
+    buf_deinit(&file);
     buf_deinit(&text);
 }
 
@@ -90,7 +43,11 @@ static void reload_told(void *ctx, const struct reload_result *r)
         fprintf(stderr, "%s", buf_str(&out).p);
         buf_deinit(&out);
     }
-    if (a->reload_again)
+}
+
+void app_reload_ended(struct app *a)
+{
+    if (a->reload_again && !a->stopping)
         app_reload(a);
 }
 

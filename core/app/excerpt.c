@@ -91,3 +91,20 @@ void excerpt_write(struct buf *out, struct str source, int64_t line, struct str 
     }
     buf_lit(out, "^\n");
 }
+
+bool excerpt_place(struct str message, struct str *ret_path, int64_t *ret_line)
+{
+    const size_t folder = sizeof("scripts/") - 1;
+    const char *lua = message.n > 0 ? memmem(message.p, message.n, ".lua:", 5) : NULL;
+    if (lua == NULL || !str_starts(message, STR("scripts/")))
+        return false;
+    const char *end = message.p + message.n;
+    struct str path = {message.p + folder, (size_t)(lua - message.p) + 4 - folder};
+    struct str line = {lua + 5, 0};
+    while (line.p + line.n < end && line.p[line.n] >= '0' && line.p[line.n] <= '9')
+        line.n++;
+    if (!str_to_int(line, ret_line))
+        return false;
+    *ret_path = path;
+    return true;
+}

@@ -9,3 +9,6 @@
  * that the message quotes last ('x' or "x"), else below the line's first word. Control characters
  * are left out, so that the text may go to a terminal. */
 void excerpt_write(struct buf *out, struct str source, int64_t line, struct str message);
+/* "scripts/routes/x/y.lua:12: text": the path below the scripts folder and the line. False if the
+ * message names no place. */
+bool excerpt_place(struct str message, struct str *ret_path, int64_t *ret_line);

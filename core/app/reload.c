@@ -37,6 +37,7 @@ static void finish(struct reloader *r, int status, const struct err *err)
     if (job->request.done != NULL)
         job->request.done(job->request.ctx, &result);
     free_job(job);
+    app_reload_ended(r->app);
     app_look_stopped(r->app);
 }
 

@@ -138,6 +138,8 @@ void host_cancel_all(struct host *h, bool stopping)
     list_each (node, &h->tasks) {
         struct task *t = list_entry(node, struct task, node);
         if (t->unit == NULL)
-            task_cancel(t, ERR_CANCELLED, "the server is stopping");
+            task_cancel(t, ERR_CANCELLED,
+                        stopping ? "the server is stopping"
+                                 : "its rules were replaced, and it took too long to end");
     }
 }

@@ -215,6 +215,26 @@ static void delay_over(struct loop_timer *t)
     op_complete(&list_entry(t, struct call, timer)->op);
 }
 
+/* { key = "..." }: names the call for repeats. A joined call cannot be repeated apart from its
+ * caller, so that there is nothing to do with it here. */
+static void check_options(lua_State *L, int index)
+{
+    if (lua_isnoneornil(L, index))
+        return;
+    if (!lua_istable(L, index))
+        fail_misuse(L, "http: options are a table { key = \"...\" }, got a %s",
+                    luaL_typename(L, index));
+    lua_pushnil(L);
+    while (lua_next(L, index) != 0) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        if (strcmp(name, "key") != 0)
+            fail_misuse(L, "http: unknown option \"%s\"; there is key", name);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            fail_misuse(L, "http: option \"key\" must be a text, got a %s", luaL_typename(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
 /* call(method, url, body, options): the answer { status, headers, body }; raises on status 400 and
  * above. */
 int lib_call(lua_State *L)
@@ -223,6 +243,7 @@ int lib_call(lua_State *L)
     struct host *h = s->task->host;
     struct faults_roll roll;
     lua_settop(L, 4);
+    check_options(L, 4);
     struct call *c = (struct call *)op_new(L, sizeof(*c), &delay_class);
     find_target(L, c, s);
     if (s->depth >= DEPTH_MAX)

@@ -42,7 +42,6 @@ static uint64_t read_values(lua_State *L, int index, const struct resource *r, s
     return mask;
 }
 
-/* Raises "invalid" for the first thing that fails the declaration, with all of them as details. */
 /* Adds a fault for each text that its field's pattern does not match. */
 static void check_patterns(lua_State *L, const struct resource *r, const struct store_row *row,
                            struct arena *a, struct rest_fault **faults)
@@ -63,6 +62,7 @@ static void check_patterns(lua_State *L, const struct resource *r, const struct 
     }
 }
 
+/* Raises "invalid" for the first thing that fails the declaration, with all of them as details. */
 static void check_row(lua_State *L, const struct resource *r, const struct store_row *row)
 {
     struct rest_fault *faults = NULL;

@@ -247,7 +247,7 @@ def letter_discard():
     assert letters(server) == [] and granted(server) == []
 
 
-@case("PATH-5g the admin side wants its token, and tells nothing without it")
+@case("PATH-5g the admin side wants its token, and tells nothing without it (G9)")
 def token():
     server = Server("bookmarket")
     good = server.token()

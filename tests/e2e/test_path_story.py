@@ -138,7 +138,7 @@ def payloads():
         {"id": 1, "deliveryId": 1, "bookMessage": ALARM, "deliveryStatus": "Shipped", "orderId": number}], own
 
 
-@case("PATH-6d a payment that fails leaves no order, no payment and no event")
+@case("PATH-6d a payment that fails leaves no order, no payment and no event (G2)")
 def payment_fails():
     server = Server("bookmarket")
     assert server.admin("PUT", "/admin/faults", {"payment": {"error_rate": 1.0}}).status == 200

@@ -69,7 +69,7 @@ def over(name, snippet, lines, words="used more than", before=""):
         assert_over(pen(snippet, before), lines, words)
 
 
-over("RULES-5a while true do end", "while true do end", [3], "100 ms of CPU")
+over("RULES-5a while true do end (G6)", "while true do end", [3], "100 ms of CPU")
 over("RULES-5b endless inside pcalls that catch everything", """
 local function again() while true do end end
 while true do pcall(pcall, again) pcall(again) end""", [4, 5], "100 ms of CPU")

@@ -467,7 +467,7 @@ def timers():
     assert server.request("POST", "/later", {"id": 8}).status == 404
     assert server.request("POST", "/notes", {"what": "a"}).status == 201
     eventually(lambda: len(server.request("GET", "/copies").json) == 1, "other events are delivered")
-    server.wait_log(level="warn", event="Later")
+    server.wait_log(level="warn", msg="a timer's event is not declared any more and is dropped")
     write_files(server.scripts, {"routes/lab/later.lua": later, COPIES: policy})
     reload(server)
     assert server.request("POST", "/later", {"id": 9}).status == 200

@@ -27,7 +27,7 @@ def killed_at(server, customers, fault):
     return listened
 
 
-@case("PATH-7a kill -9 at random moments under load, 20 rounds: nothing acknowledged is lost, every effect once",
+@case("PATH-7a kill -9 at random moments under load, 20 rounds: nothing acknowledged is lost, every effect once (G1, G3)",
       seconds=300)
 def kill_under_load():
     chance = rng()
@@ -101,7 +101,7 @@ def crash_committed():
     crash_everywhere("writer.committed", (1, 2, 3, 5, 8, 13, 40))
 
 
-@case("PATH-7b a crash before the commit leaves nothing of its batch", seconds=120)
+@case("PATH-7b a crash before the commit leaves nothing of its batch (G2)", seconds=120)
 def crash_before_commit():
     crash_everywhere("writer.before_commit", (2, 3, 5, 8, 13, 40))
 

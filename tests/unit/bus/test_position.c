@@ -149,7 +149,7 @@ int main(void)
          a_mark_is_taken_once_and_can_be_taken_back, NULL, NULL, NULL},
         {"PATH-4d holes of the start stay until they are dispatched and done",
          holes_of_the_start_stay_until_they_are_dispatched_and_done, NULL, NULL, NULL},
-        {"PATH-4d done events do not pile up behind an open one",
+        {"PATH-4d done events do not pile up behind an open one (G10)",
          done_events_do_not_pile_up_behind_an_open_one, NULL, NULL, NULL},
         {"G3 what is dropped stays a hole and is opened again",
          what_is_dropped_stays_a_hole_and_is_opened_again, NULL, NULL, NULL},

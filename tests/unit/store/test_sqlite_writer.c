@@ -557,7 +557,7 @@ static void four_threads_submit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLOSED("PATH-8a one fsync before any answer of its batch", one_fsync),
+        CLOSED("PATH-8a one fsync before any answer of its batch (G1)", one_fsync),
         CLOSED("PATH-8b in a poisoned batch only the guilty unit fails", poisoned_batch),
         CLOSED("PATH-3b a unit of work is written whole", unit_is_whole),
         CLOSED("PATH-3b a unit refused in a savepoint leaves nothing, not even its seq",
