@@ -196,7 +196,8 @@ static void retire(struct worker *w)
     w->host = w->next;
     w->next = NULL;
     w->sweep.fn = sweep;
-    loop_timer_start(w->loop, &w->sweep, loop_now_ns(w->loop) + SWEEP_NS);
+    if (!loop_timer_armed(&w->sweep)) /* moving it with each reload would put it off for ever */
+        loop_timer_start(w->loop, &w->sweep, loop_now_ns(w->loop) + SWEEP_NS);
 }
 
 static void say_switched(struct mail *m)
