@@ -16,23 +16,6 @@ static const char *c_text(struct app *a, struct str s)
 
 /* ---- scripts ---- */
 
-int app_check_settings(const struct config *config, const struct program *p, struct err *err)
-{
-    struct str known[128];
-    size_t n = 0;
-    for (int i = 0; i < p->breaker_count && n < 122; i++) {
-        static const char *const members[] = {"timeout_ms",    "limit",    "volume",
-                                              "error_percent", "sleep_ms", "window_ms"};
-        for (size_t k = 0; k < 6 && n < 128; k++) {
-            struct buf path = BUF_INIT;
-            buf_addf(&path, "breakers.%.*s.%s", STR_ARG(p->breakers[i].name), members[k]);
-            known[n++] = arena_str(config->arena, buf_str(&path));
-            buf_deinit(&path);
-        }
-    }
-    return config_check_used(config, known, n, err);
-}
-
 /* ---- the first generation ---- */
 
 /* What runs: the tree, unless an older generation was activated by hand; the last good one if the

@@ -54,7 +54,5 @@ void app_reload_ended(struct app *a);
 int app_watch(struct app *a, struct err *err);
 /* Ends the loop when the process is stopping and nothing is under way any more. */
 void app_look_stopped(struct app *a);
-/* ERR_CONFIG for a setting from outside that names nothing of the program. */
-int app_check_settings(const struct config *config, const struct program *p, struct err *err);
 /* The workers' lines of GET /metrics; ctx is the app (app_metrics.c). */
 void app_write_metrics(void *ctx, struct buf *out);

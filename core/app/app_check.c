@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* `moontide check`: loads a tree as `run` would and says what is wrong with it. Opens no store, no
  * socket, writes nothing. */
-#include "app/app.h"
 #include "app/commands.h"
 #include "app/excerpt.h"
+#include "app/generation.h"
 
 #include <stdio.h>
 
@@ -26,7 +26,7 @@ static int check_tree(const struct config *config, const struct tree *tree, stru
     if (L == NULL)
         return -1;
     struct program *p = load_program(L, &conf, err);
-    int failed = p == NULL || app_check_settings(config, p, err) != 0;
+    int failed = p == NULL || generation_check_settings(config, p, err) != 0;
     if (!failed)
         printf("%.*s: %zu files, %d services, %d resources, %d routes, %d events, %d policies\n",
                STR_ARG(tree->system), tree->count, p->service_count, p->resource_count,

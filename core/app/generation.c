@@ -3,14 +3,29 @@
  */
 #include "app/generation.h"
 
-#include "app/app.h"
-
 #include <stdlib.h>
 
 static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table,
                    struct err *err)
 {
     return config_overlay(ctx, a, prefix, table, err);
+}
+
+int generation_check_settings(const struct config *config, const struct program *p, struct err *err)
+{
+    struct str known[128];
+    size_t n = 0;
+    for (int i = 0; i < p->breaker_count && n < 122; i++) {
+        static const char *const members[] = {"timeout_ms",    "limit",    "volume",
+                                              "error_percent", "sleep_ms", "window_ms"};
+        for (size_t k = 0; k < 6 && n < 128; k++) {
+            struct buf path = BUF_INIT;
+            buf_addf(&path, "breakers.%.*s.%s", STR_ARG(p->breakers[i].name), members[k]);
+            known[n++] = arena_str(config->arena, buf_str(&path));
+            buf_deinit(&path);
+        }
+    }
+    return config_check_used(config, known, n, err);
 }
 
 int generation_build(struct generation *g, const struct config *config, struct tree *tree,
@@ -25,7 +40,7 @@ int generation_build(struct generation *g, const struct config *config, struct t
     g->program = load_program(g->states[0], &conf, err);
     if (g->program == NULL)
         return -1;
-    return app_check_settings(config, g->program, err);
+    return generation_check_settings(config, g->program, err);
 }
 
 void generation_clear(struct generation *g)

@@ -18,6 +18,9 @@ struct generation {
  * generation. */
 int generation_build(struct generation *g, const struct config *config, struct tree *tree,
                      int count, struct err *err);
+/* ERR_CONFIG for a setting from outside that names nothing of the program. */
+int generation_check_settings(const struct config *config, const struct program *p,
+                              struct err *err);
 /* Frees what was not taken. */
 void generation_clear(struct generation *g);
 /* The tree as text, to be kept with the generation; and back. */
