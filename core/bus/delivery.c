@@ -99,8 +99,10 @@ static bool drop_inactive(struct bus_item *item)
     struct bus *b = bus_of(item);
     bus_lock(b);
     bool active = item->position->active;
-    if (!active && item->set->kind != BUS_SET_LETTER)
+    if (!active && item->set->kind != BUS_SET_LETTER) {
         bus_delivery_drop(item, item->set->owner->counted);
+        bus_key_drop(item->set->owner); /* or a later event of the key would run before this one */
+    }
     bus_unlock(b);
     if (active)
         return false;
