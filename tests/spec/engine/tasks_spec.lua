@@ -549,36 +549,10 @@ describe("PATH-5i a first breaker", function()
     assert.equal("closed", breaker("guard").state)
     assert.equal(10, breaker("guard").ignored)
   end)
-
 end)
 
 describe("PATH-8d a breaker's timeout", function()
-  local tree = routes {}
-  tree["routes/t/go.lua"] = [[
-    local guard = breaker "guard"
-    return {
-      route "go" { service = "a", method = "GET", path = "/go/{what}", handle = function(request)
-        return guard:call(function()
-          local what = request.params.what
-          if what == "slow" then task.sleep("10s") end
-          if what == "busy" then task.sleep("500ms") end
-          if what == "error" then error("broken") end
-          if what == "bad" then fail(404, "not here") end
-          return what
-        end, function(err)
-          return response(503, { code = err.code, message = err.message })
-        end)
-      end },
-      route "bare" { service = "a", method = "GET", path = "/bare/{what}", handle = function(request)
-        return guard:call(function()
-          if request.params.what == "slow" then task.sleep("10s") end
-          error("broken")
-        end)
-      end },
-    }]]
-  scripts(tree)
-
-  it("a timeout closes the body's coroutine, drops its rows and gives the permit back", function()
+  it("closes the body's coroutine, drops its rows and gives the permit back", function()
     local own = routes {}
     own["routes/t/go.lua"] = [[
       local guard = breaker "guard"
