@@ -84,6 +84,15 @@ static enum http_parse_verdict check_unfinished(struct http_parse *p)
     return HTTP_PARSE_MORE;
 }
 
+/* The byte at `at` may not stand in a head. What is over its limit there already is refused for
+ * that, however the bytes were torn on their way. */
+static enum http_parse_verdict refuse_byte(struct http_parse *p, size_t at, const char *message)
+{
+    p->scanned = at;
+    enum http_parse_verdict verdict = check_unfinished(p);
+    return verdict == HTTP_PARSE_REFUSED ? verdict : refuse(p, 400, message);
+}
+
 static enum http_parse_verdict scan_head(struct http_parse *p, const char *data, size_t n)
 {
     size_t i = p->scanned;
@@ -91,13 +100,13 @@ static enum http_parse_verdict scan_head(struct http_parse *p, const char *data,
         if (is_text(data[i]))
             continue;
         if (data[i] == '\n')
-            return refuse(p, 400, "a line ends without CR");
+            return refuse_byte(p, i, "a line ends without CR");
         if (data[i] != '\r')
-            return refuse(p, 400, "control character in the head");
+            return refuse_byte(p, i, "control character in the head");
         if (i + 1 == n)
             break;
         if (data[i + 1] != '\n')
-            return refuse(p, 400, "CR without LF");
+            return refuse_byte(p, i, "CR without LF");
         enum http_parse_verdict verdict = end_line(p, data, i);
         if (verdict != HTTP_PARSE_MORE)
             return verdict;

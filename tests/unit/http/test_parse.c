@@ -294,6 +294,15 @@ static void the_request_line_may_be_as_long_as_its_limit(void **state)
     assert_int_equal(status_of(*state, over), 414);
     endless[8500] = '\0';
     assert_int_equal(status_of(*state, endless), 414);
+    /* Beyond the limit already, whatever comes there: a line torn before it says the same. */
+    char *spoilt = long_line(9000, "\r\n" H "\r\n");
+    spoilt[8900] = '\x03';
+    assert_int_equal(status_of(*state, spoilt), 414);
+    char *early = long_line(9000, "\r\n" H "\r\n");
+    early[100] = '\x03';
+    assert_int_equal(status_of(*state, early), 400);
+    free(early);
+    free(spoilt);
     free(at);
     free(over);
     free(endless);
