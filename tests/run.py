@@ -94,15 +94,17 @@ def spec_programs():
 
 
 def fuzz_programs():
-    """Replays corpus/NAME and crashers/NAME through fuzz_NAME or replay_NAME, wherever one was built."""
-    for place in ("fuzz/fuzz_*", "asan/replay_*", "asan/fuzz_*"):
-        for path in sorted(glob.glob(os.path.join(BUILD, place))):
-            name = os.path.basename(path).split("_", 1)[1]
-            inputs = [file for kind in ("corpus", "crashers")
-                      for file in sorted(glob.glob(os.path.join(ROOT, "tests/fuzz", kind, name, "*")))]
-            if os.access(path, os.X_OK) and os.path.isfile(path) and inputs:
-                label = f"fuzz/{name}"
-                yield Program("fuzz", label, [path, *inputs], None, "", [f"{label}: {len(inputs)} inputs replayed"])
+    """Replays corpus/NAME and crashers/NAME through asan/replay_NAME. A target without inputs, or inputs without a
+    target, fail."""
+    top = os.path.join(ROOT, "tests/fuzz")
+    names = {os.path.basename(path)[5:-2] for path in glob.glob(f"{top}/fuzz_*.c")}
+    names |= {os.path.basename(path) for path in glob.glob(f"{top}/corpus/*") + glob.glob(f"{top}/crashers/*")}
+    for name in sorted(names):
+        inputs = [file for kind in ("corpus", "crashers") for file in sorted(glob.glob(f"{top}/{kind}/{name}/*"))]
+        replay = os.path.join(BUILD, "asan", f"replay_{name}")
+        inputs = inputs if glob.glob(f"{top}/corpus/{name}/*") else []  # replay fails when it is given none
+        yield Program("fuzz", f"fuzz/{name}", [replay, *inputs], None, "",
+                      [f"SHOP-6 fuzz/{name}: corpus and crashers replayed"])
 
 
 def find_programs(groups):

@@ -2,10 +2,9 @@
 /* Requests from arbitrary bytes, read whole and in two parts: both must end alike, and an accepted
  * request must hold what the rest of the host relies on. The first byte of the input says where the
  * parts divide. */
+#include "fuzz.h"
 #include "http/parse.h"
 #include "http/url.h"
-
-#include <stdlib.h>
 
 struct outcome {
     enum http_parse_verdict verdict;
@@ -13,12 +12,6 @@ struct outcome {
     size_t used;
     struct str target, body;
 };
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void check_request(const struct http_request *r)
 {
