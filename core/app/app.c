@@ -125,6 +125,7 @@ static void open_guards(struct app *a)
 {
     a->breakers = registry_new();
     a->faults = faults_new();
+    a->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     a->lanes = lane_table_new();
     app_declare_breakers(a);
 }
@@ -165,6 +166,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .bus = a->bus,
             .breakers = a->breakers,
             .faults = a->faults,
+            .cache = a->cache,
             .lanes = a->lanes,
             .program = a->program,
             .listen_fd = a->listen_fd,
@@ -313,6 +315,7 @@ void app_close(struct app *a)
     bus_free(a->bus);
     lane_table_free(a->lanes);
     faults_free(a->faults);
+    cache_free(a->cache);
     registry_free(a->breakers);
     signals_free(a->signals);
     watch_free(a->watch);

@@ -20,6 +20,7 @@ struct app {
     struct store_session *session; /* of the main thread */
     struct registry *breakers;
     struct faults *faults;
+    struct cache *cache;
     struct lanes *lanes;
     struct bus *bus;
     struct buf token, listen_address, admin_address;

@@ -112,6 +112,7 @@ static void open_guards(struct spec_case *c)
     struct spec_world *w = &c->world;
     w->breakers = registry_new();
     w->faults = faults_new();
+    w->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     c->lanes = lane_table_new();
     for (int i = 0; i < c->program->breaker_count; i++)
         registry_declare(w->breakers, c->program->breakers[i].name, &c->program->breakers[i].conf,
@@ -129,6 +130,7 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
                              .bus = w->bus,
                              .breakers = w->breakers,
                              .faults = w->faults,
+                             .cache = w->cache,
                              .lanes = c->lanes,
                              .budget = c->budget,
                              .counts = &c->counts};
@@ -206,6 +208,7 @@ void spec_world_close(void *ctx)
     bus_free(w->bus);
     lane_table_free(c->lanes);
     faults_free(w->faults);
+    cache_free(w->cache);
     registry_free(w->breakers);
     mailbox_free(c->mailbox);
     loop_free(w->loop);

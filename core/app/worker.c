@@ -136,6 +136,7 @@ static struct host *make_host(struct worker *w, lua_State *L, struct program *pr
                            .bus = c->bus,
                            .breakers = c->breakers,
                            .faults = c->faults,
+                           .cache = c->cache,
                            .lanes = c->lanes,
                            .budget = w->budget,
                            .counts = &w->counts,

@@ -16,6 +16,7 @@ struct worker_conf {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct cache *cache;
     struct lanes *lanes;
     struct program *program;
     int listen_fd;

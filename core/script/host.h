@@ -6,6 +6,7 @@
 #include "breaker/registry.h"
 #include "bus/deliver.h"
 #include "http/answer.h"
+#include "script/cache.h"
 #include "script/faults.h"
 #include "script/program.h"
 #include "script/task.h"
@@ -31,6 +32,7 @@ struct host {
     struct bus_worker *bus_worker;
     struct registry *breakers;
     struct faults *faults;
+    struct cache *cache;
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
     int number;            /* of the worker */
@@ -66,6 +68,7 @@ struct host_conf {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct cache *cache;
     struct lanes *lanes;
     struct budget *budget; /* NULL: CPU and memory are not limited */
     struct host_counts *counts;

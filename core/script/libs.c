@@ -130,6 +130,7 @@ void libs_open(lua_State *L)
     add(L, "bus", lib_bus_open);
     add(L, "task", lib_task_open);
     add(L, "json", lib_json_open);
+    add(L, "cache", lib_cache_open);
     add(L, "log", lib_log_open);
     add(L, "clock", lib_clock_open);
     add(L, "coroutine", lib_coroutine_open);

@@ -23,6 +23,7 @@ int lib_table_open(lua_State *L);  /* table.* */
 /* Functions of Lua in a form that scripts cannot misuse: setmetatable, xpcall. Adds to the table at
  * the top. */
 void lib_base_add(lua_State *L);
+int lib_cache_open(lua_State *L);     /* cache.* */
 int lib_log_open(lua_State *L);       /* log.* */
 int lib_clock_open(lua_State *L);     /* clock.* */
 int lib_coroutine_open(lua_State *L); /* coroutine.* */

@@ -17,6 +17,7 @@ struct spec_world {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct cache *cache;
     struct host *host;
     const struct program *program;
 };

@@ -3,7 +3,8 @@
 local core = ...
 
 local words = {
-  bus = core.bus, log = core.log, clock = core.clock, json = core.json, cjson = core.cjson, task = core.task,
+  bus = core.bus, cache = core.cache, log = core.log, clock = core.clock,
+  json = core.json, cjson = core.cjson, task = core.task,
   unit = core.unit, fail = core.fail,
 }
 
