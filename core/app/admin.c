@@ -180,6 +180,14 @@ void admin_problem_extra(struct admin_call *c, int status, const struct err *err
     answer_problem(c, status, err->code, str_from(err->message), extra);
 }
 
+void admin_emit(const struct admin_call *c, const char *type, const struct value *values, int count)
+{
+    const struct admin_conf *conf = &c->admin->conf;
+    struct host_event e = {type, values, count, c->correlation_id};
+    if (conf->emit)
+        conf->emit(conf->ctx, &e);
+}
+
 struct http_header admin_correlation(const struct admin_call *c)
 {
     return (struct http_header){STR("X-Correlation-Id"), c->correlation_id};

@@ -5,6 +5,7 @@
 #include "bus/letters.h"
 #include "http/server.h"
 #include "script/faults.h"
+#include "script/host_events.h"
 
 /* The admin side: bearer token, event log, letters, faults, breakers, health. Runs on the main
  * loop. */
@@ -28,6 +29,7 @@ struct admin_conf {
     void (*metrics)(void *ctx,
                     struct buf *out); /* appends the host's own Prometheus lines; may be NULL */
     bool (*ready)(void *ctx);         /* NULL: always */
+    void (*emit)(void *ctx, const struct host_event *e); /* writes it to the log; NULL: nowhere */
     void *ctx;
 };
 

@@ -41,6 +41,9 @@ void admin_problem_err(struct admin_call *c, const struct err *err);
 void admin_problem_extra(struct admin_call *c, int status, const struct err *err, struct str extra);
 /* X-Correlation-Id, for streams. */
 struct http_header admin_correlation(const struct admin_call *c);
+/* Writes to the event log what the caller did: an event of the host with these values. */
+void admin_emit(const struct admin_call *c, const char *type, const struct value *values,
+                int count);
 /* Query parameters. False: the call has been answered with 400, which names the parameter. An
  * absent one (or an empty text) leaves *ret as it is; *ret_given, which may be NULL, says whether
  * there was one. */

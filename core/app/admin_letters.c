@@ -111,6 +111,12 @@ void admin_letters_show(struct admin_call *c)
     admin_answer_json(c, 200, &body);
 }
 
+static void emit(const struct admin_call *c, const char *type, int64_t id)
+{
+    struct value value = value_int(id);
+    admin_emit(c, type, &value, 1);
+}
+
 static void on_discarded(void *ctx, bool gone)
 {
     struct discard *d = ctx;
@@ -123,6 +129,7 @@ static void on_discarded(void *ctx, bool gone)
     if (gone) {
         log_event(LOG_INFO, "letter discarded", LOG_I("letter", d->id),
                   LOG_S("correlationId", c->correlation_id));
+        emit(c, "LetterDiscarded", d->id);
         admin_answer(c, 204, STR(""), STR(""));
     } else {
         answer_missing(c);
@@ -152,6 +159,7 @@ void admin_letters_retry(struct admin_call *c)
     case BUS_LETTER_QUEUED:
         log_event(LOG_INFO, "letter retried", LOG_I("letter", id),
                   LOG_S("correlationId", c->correlation_id));
+        emit(c, "LetterRetried", id);
         buf_lit(&body, "{\"queued\":1}");
         admin_answer_json(c, 202, &body);
         break;
@@ -178,7 +186,10 @@ static int retry_all(struct admin_call *c, const struct store_letter *letters, s
             bus_letter_retry(c->admin->conf.bus, c->admin->conf.session, letters[count].id, err);
         if (result == BUS_LETTER_FAILED && err->code == ERR_STOPPED)
             return -1;
-        queued += result == BUS_LETTER_QUEUED;
+        if (result != BUS_LETTER_QUEUED)
+            continue;
+        emit(c, "LetterRetried", letters[count].id);
+        queued++;
     }
     *ret_queued = queued;
     return 0;

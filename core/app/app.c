@@ -190,6 +190,12 @@ static bool is_ready(void *ctx)
     return a->ready && !a->stopping;
 }
 
+void app_emit(void *ctx, const struct host_event *e)
+{
+    struct app *a = ctx;
+    host_events_emit(a->store, a->program, clock_wall_ms(&a->clock), e);
+}
+
 static void name_services(struct app *a)
 {
     free(a->service_names);
@@ -232,6 +238,7 @@ static int open_admin(struct app *a, struct err *err)
         .reloader = a->reloader,
         .metrics = app_write_metrics,
         .ready = is_ready,
+        .emit = app_emit,
         .ctx = a,
     };
     a->admin = admin_new(&conf, err);

@@ -55,5 +55,7 @@ void app_reload_ended(struct app *a);
 int app_watch(struct app *a, struct err *err);
 /* Ends the loop when the process is stopping and nothing is under way any more. */
 void app_look_stopped(struct app *a);
+/* An event of the host, with the live declarations; ctx is the app. Main loop's thread. */
+void app_emit(void *ctx, const struct host_event *e);
 /* The workers' lines of GET /metrics; ctx is the app (app_metrics.c). */
 void app_write_metrics(void *ctx, struct buf *out);

@@ -4,6 +4,7 @@
 #include "app/commands.h"
 #include "app/excerpt.h"
 #include "app/generation.h"
+#include "script/host_events.h"
 
 #include <stdio.h>
 
@@ -18,6 +19,15 @@ static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *t
     return config_overlay((struct config *)c->config, a, prefix, table, err);
 }
 
+/* Without those of the host. */
+static int declared_events(const struct program *p)
+{
+    int n = 0;
+    for (int i = 0; i < p->schema.event_count; i++)
+        n += !str_eq(p->schema.events[i]->service, HOST_EVENTS_SERVICE);
+    return n;
+}
+
 static int check_tree(const struct config *config, const struct tree *tree, struct err *err)
 {
     struct check c = {config};
@@ -30,7 +40,7 @@ static int check_tree(const struct config *config, const struct tree *tree, stru
     if (!failed)
         printf("%.*s: %zu files, %d services, %d resources, %d routes, %d events, %d policies\n",
                STR_ARG(tree->system), tree->count, p->service_count, p->resource_count,
-               p->route_count, p->schema.event_count, p->policy_count);
+               p->route_count, declared_events(p), p->policy_count);
     program_unref(p);
     load_close(L);
     return failed ? -1 : 0;

@@ -43,6 +43,15 @@ static void finish(struct reloader *r, int status, const struct err *err)
 
 /* ---- 4: the workers follow ---- */
 
+static void emit_activated(const struct reloader *r)
+{
+    bool back = r->job->request.kind == RELOAD_ACTIVATE;
+    struct value values[] = {value_int(r->app->program->generation), value_int(r->job->previous),
+                             value_text(back ? STR("activate") : STR("reload"))};
+    struct host_event e = {"GenerationActivated", values, 3, STR("")};
+    app_emit(r->app, &e);
+}
+
 static void committed(void *ctx, const struct err *err)
 {
     struct reloader *r = ctx;
@@ -54,6 +63,7 @@ static void committed(void *ctx, const struct err *err)
     r->job->generation.tree = NULL;
     log_event(LOG_INFO, "generation is live", LOG_I("generation", r->app->program->generation),
               LOG_I("previous", r->job->previous));
+    emit_activated(r);
     finish(r, 200, NULL);
 }
 

@@ -4,6 +4,7 @@
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/host.h"
+#include "script/host_events.h"
 #include "script/libs.h"
 #include "script/strand.h"
 
@@ -12,6 +13,11 @@
 #include <math.h>
 
 #define PAYLOAD_MAX ((size_t)1 << 20)
+
+static bool is_own(const struct event_type *type)
+{
+    return str_eq(type->service, HOST_EVENTS_SERVICE);
+}
 
 /* The declared event that argument `index` names. */
 static const struct event_type *check_type(lua_State *L, int index, const char *word)
@@ -23,12 +29,16 @@ static const struct event_type *check_type(lua_State *L, int index, const char *
     name.p = lua_tolstring(L, index, &name.n);
     const struct store_schema *schema = &host_of(L)->program->schema;
     const struct event_type *type = store_schema_event(schema, name);
+    if (type != NULL && is_own(type))
+        fail_misuse(L, "%s: event \"%.*s\" is the host's own; scripts can only react to it", word,
+                    STR_ARG(name));
     if (type != NULL)
         return type;
     struct str names[128];
     size_t n = 0;
     for (int i = 0; i < schema->event_count && n < 128; i++)
-        names[n++] = schema->events[i]->name;
+        if (!is_own(schema->events[i]))
+            names[n++] = schema->events[i]->name;
     struct str nearest = str_nearest(name, names, n);
     fail_misuse(L, "%s: event \"%.*s\" is not declared%s%.*s%s", word, STR_ARG(name),
                 nearest.n > 0 ? "; did you mean \"" : "", STR_ARG(nearest),
@@ -107,16 +117,11 @@ static struct str make_key(lua_State *L, const struct event_type *type, const st
                            struct arena *a)
 {
     const struct value *v = &values[type->key_field];
-    struct buf *out = convert_buffer(L);
-    buf_adds(out, type->key_name);
-    buf_addc(out, '/');
     if (v->type == VALUE_NULL)
         fail_misuse(L, "event %.*s: its key field \"%.*s\" is missing", STR_ARG(type->name),
                     STR_ARG(type->fields[type->key_field].name));
-    if (v->type == VALUE_TEXT)
-        buf_adds(out, v->s);
-    else
-        field_write_json(out, &type->fields[type->key_field], v);
+    struct buf *out = convert_buffer(L);
+    store_event_write_key(out, type, values);
     struct str key = arena_str(a, buf_str(out));
     lua_pop(L, 1);
     return key;
@@ -127,18 +132,7 @@ static struct str make_payload(lua_State *L, const struct event_type *type,
 {
     struct buf *out = convert_buffer(L);
     buf_reserve(out, 200);
-    buf_lit(out, "{\"eventType\":");
-    json_text(out, type->name);
-    buf_lit(out, ",\"timestamp\":\"");
-    clock_compact(out, time_ms);
-    buf_addc(out, '"');
-    for (int i = 0; i < type->field_count; i++) {
-        buf_addc(out, ',');
-        json_text(out, type->fields[i].name);
-        buf_addc(out, ':');
-        field_write_json(out, &type->fields[i], &values[i]);
-    }
-    buf_lit(out, ",\"me\":true}");
+    store_event_write_payload(out, type, values, time_ms);
     if (out->n > PAYLOAD_MAX)
         fail_raise(L, ERR_BUDGET, "%.*s: an event of more than 1 MiB", STR_ARG(type->name));
     budget_charge(L, out->n);

@@ -3,6 +3,11 @@
  * fields, and names are resolved once when a generation is built, not per request. */
 #include "store/schema.h"
 
+#include "base/clock.h"
+#include "base/json.h"
+
+#include <assert.h>
+
 static int find_field(const struct field *fields, int count, struct str name)
 {
     for (int i = 0; i < count; i++) {
@@ -40,4 +45,33 @@ struct store_table *store_schema_table(const struct store_schema *s, struct str 
             return t;
     }
     return NULL;
+}
+
+void store_event_write_key(struct buf *out, const struct event_type *t, const struct value *values)
+{
+    const struct value *v = &values[t->key_field];
+    assert(v->type != VALUE_NULL);
+    buf_adds(out, t->key_name);
+    buf_addc(out, '/');
+    if (v->type == VALUE_TEXT)
+        buf_adds(out, v->s);
+    else
+        field_write_json(out, &t->fields[t->key_field], v);
+}
+
+void store_event_write_payload(struct buf *out, const struct event_type *t,
+                               const struct value *values, int64_t time_ms)
+{
+    buf_lit(out, "{\"eventType\":");
+    json_text(out, t->name);
+    buf_lit(out, ",\"timestamp\":\"");
+    clock_compact(out, time_ms);
+    buf_addc(out, '"');
+    for (int i = 0; i < t->field_count; i++) {
+        buf_addc(out, ',');
+        json_text(out, t->fields[i].name);
+        buf_addc(out, ':');
+        field_write_json(out, &t->fields[i], &values[i]);
+    }
+    buf_lit(out, ",\"me\":true}");
 }

@@ -53,3 +53,9 @@ int store_event_field(const struct event_type *t, struct str name);
 struct event_type *store_schema_event(const struct store_schema *s, struct str name);
 struct store_table *store_schema_table(const struct store_schema *s, struct str service,
                                        struct str name);
+/* Appends the log's key of an event with these values, "order/42", and its payload: eventType,
+ * timestamp, the declared fields in their order, me. The value of the key field must not be null.
+ */
+void store_event_write_key(struct buf *out, const struct event_type *t, const struct value *values);
+void store_event_write_payload(struct buf *out, const struct event_type *t,
+                               const struct value *values, int64_t time_ms);

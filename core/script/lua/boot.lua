@@ -4,6 +4,7 @@
 local core, veneer = ...
 
 local declare = veneer("declare")
+declare.host_events = veneer("host_events")
 local dispatch = veneer("dispatch")
 local words = veneer("words")
 local sandbox = veneer("sandbox")

@@ -4,7 +4,7 @@
 -- tables in the numbers that the host uses from then on.
 local core = ...
 
-local declare = {}
+local declare = { host_events = {} }
 
 -- "scripts/x.lua:12" of the innermost script line.
 local function here()
@@ -262,6 +262,7 @@ function declare.system(state, path, value)
   for key, settings in pairs(need("system", at, value, "services")) do
     if math.type(key) == "integer" then key, settings = settings, {} end
     check_name("services", at, key)
+    if key == "moontide" then wrong(at, 'service "moontide": the name is the host\'s') end
     check_options("service " .. key, at, settings, { store = "string" })
     if settings.store and settings.store ~= "sqlite" then
       wrong(at, 'service %s: store "%s" is not available; there is "sqlite"', key, settings.store)
@@ -321,8 +322,12 @@ function declare.finish(state)
   local lists = { event = program.events, resource = program.resources, route = program.routes,
     policy = program.policies }
   local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }
+  for _, made in ipairs(declare.host_events) do events[made.name] = made end
   for _, made in ipairs(state.declared) do
     check_service(state, made)
+    if made.kind == "event" and events[made.name] and events[made.name].service == "moontide" then
+      wrong(made.at, "%s: the host has an event of this name; choose another", made.what)
+    end
     local name = made.kind == "event" and made.name or made.service .. "\0" .. made.name
     if made.kind == "route" then name = made.method .. " " .. made.path end
     once(seen[made.kind], made, name)
@@ -330,6 +335,7 @@ function declare.finish(state)
     local list = lists[made.kind]
     list[#list + 1] = made
   end
+  table.move(declare.host_events, 1, #declare.host_events, #program.events + 1, program.events)
   for _, made in ipairs(program.policies) do
     for _, name in ipairs(made.on) do
       if not events[name] then
