@@ -26,6 +26,10 @@ struct field {
     int64_t max_length; /* text: characters; 0 = unlimited */
     struct str pattern; /* text: a Lua pattern, checked by the script floor */
     struct value default_value;
+    struct str at;           /* where it is declared: "scripts/x.lua:12", or empty */
+    struct str renamed_from; /* of a table: its name before, or empty */
+    struct str column;       /* of a table, given by its store: the column's name; empty: the
+                                field's */
 };
 
 /* "integer", "text", ... for messages. */

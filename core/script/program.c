@@ -81,6 +81,8 @@ static void read_field(lua_State *L, int at, struct str owner, struct arena *a, 
     if (number_of(L, at, "length", &n))
         f->max_length = (int64_t)n;
     f->pattern = text_of(L, at, "pattern", a);
+    f->at = text_of(L, at, "at", a);
+    f->renamed_from = text_of(L, at, "renamed_from", a);
     lua_getfield(L, at, "default");
     if (!lua_isnil(L, -1)) {
         convert_check(L, -1, owner, f, a, &f->default_value);
@@ -176,6 +178,7 @@ static void read_indexes(lua_State *L, int at, struct arena *a, struct store_tab
         struct store_index *index = &t->indexes[i];
         lua_rawgeti(L, list, i + 1);
         index->unique = flag_of(L, -1, "unique");
+        index->at = text_of(L, lua_gettop(L), "at", a);
         index->count = (int)lua_rawlen(L, -1);
         for (int c = 0; c < index->count; c++) {
             struct str name;

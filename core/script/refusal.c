@@ -3,6 +3,7 @@
  * another way. */
 #include "script/refusal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 struct task_refusal {
@@ -37,6 +38,7 @@ struct task_refusal *refusal_add(struct task_refusal *head, const struct store_u
     r->table = u->refused->table;
     r->id = u->refused->id;
     r->detail = u->refused_index;
+    assert(u->verdict != STORE_EXISTS || u->refused_index >= 0);
     if (u->verdict == STORE_EXISTS)
         write_key(&r->key, &r->table->indexes[r->detail], u->refused->row);
     return r;

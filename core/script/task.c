@@ -216,6 +216,11 @@ static void refused(struct task *t, const struct store_unit *u)
         end_with_code(t, code, "refused again and again; other tasks change the same rows");
         return;
     }
+    if (u->verdict == STORE_EXISTS && u->refused_index < 0) {
+        end_with_code(t, ERR_EXISTS,
+                      "a row with the same values exists already; newer rules want them to differ");
+        return;
+    }
     host_count(&t->host->counts->reruns);
     if (u->verdict == STORE_CONFLICT && u->refused != NULL) {
         run_in_lane(t, u->refused->table, u->refused->id);

@@ -17,6 +17,12 @@ static int find_field(const struct field *fields, int count, struct str name)
     return -1;
 }
 
+struct str store_table_column_name(const struct store_table *t, int column)
+{
+    const struct field *f = &t->fields[column];
+    return f->column.n > 0 ? f->column : f->name;
+}
+
 int store_table_column(const struct store_table *t, struct str name)
 {
     return find_field(t->fields, t->field_count, name);

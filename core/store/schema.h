@@ -12,8 +12,9 @@
 struct store_index {
     int columns[STORE_INDEX_COLUMNS]; /* numbers of fields */
     int count;
-    bool unique; /* a second row with the same values (none of them null) is refused with
-                    STORE_EXISTS */
+    bool unique;   /* a second row with the same values (none of them null) is refused with
+                      STORE_EXISTS */
+    struct str at; /* where it is declared: "scripts/x.lua:12", or empty */
 };
 
 struct store_table {
@@ -47,6 +48,8 @@ struct store_schema {
     int event_count;
 };
 
+/* The name of the column that holds the field: another than the field's after a renamed_from. */
+struct str store_table_column_name(const struct store_table *t, int column);
 /* Number of the field, or -1. */
 int store_table_column(const struct store_table *t, struct str name);
 int store_event_field(const struct event_type *t, struct str name);

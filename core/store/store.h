@@ -86,8 +86,8 @@ struct store_switched {
  * hold up all commits for seconds.
  *
  * Units of the generations before go on being built and applied: they name their columns, and ids
- * come from the table's name. A row that a new unique index refuses fails a unit whose own schema
- * does not know the index (STORE_FAILED). The schema is borrowed until the last unit, read and
+ * come from the table's name. A new unique index refuses their rows too (STORE_EXISTS, without an
+ * index). The schema is borrowed until the last unit, read and
  * event that points to it is gone, which the owner counts (store_unit.release); the store itself
  * keeps no pointer to it. */
 int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,

@@ -90,8 +90,8 @@ struct store_note {
 enum store_verdict {
     STORE_COMMITTED,
     STORE_CONFLICT, /* `refused` has moved on or is gone */
-    STORE_EXISTS,   /* `refused` would be a second one with the same unique values (`refused_index`)
-                     */
+    STORE_EXISTS,   /* `refused` would be a second one with the same unique values (`refused_index`;
+                       -1: by an index that its own schema does not know) */
     STORE_BOUND,    /* `refused` would leave its bounds */
     STORE_FAILED    /* `err` says why; nothing was changed */
 };

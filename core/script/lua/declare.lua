@@ -69,13 +69,16 @@ end
 
 local field_options = {
   required = "boolean", min = "number", max = "number", length = "number", pattern = "string",
-  default = "string|number|boolean", unique = "boolean", index = "boolean",
+  default = "string|number|boolean", unique = "boolean", index = "boolean", renamed_from = "string",
 }
 
 local field_meta = {
   __call = function(field, options)
     check_options(("field %s"):format(field.name), here(), options, field_options)
     for name, value in pairs(options) do field[name] = value end
+    if field.renamed_from == field.name then
+      wrong(field.at, 'field %s: renamed_from is the name that it has now', field.name)
+    end
     return field
   end,
 }
@@ -87,7 +90,7 @@ local function field_word(type_name, scale)
       wrong(here(), '%s "%s": a field is named by letters, digits and _', type_name, name)
     end
     if name:sub(1, 1) == "_" then wrong(here(), '%s "%s": names with _ in front are the host\'s', type_name, name) end
-    return setmetatable({ kind = "field", type = type_name, scale = scale, name = name }, field_meta)
+    return setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here() }, field_meta)
   end
 end
 
@@ -139,6 +142,11 @@ local event = declaration_word("event",
   function(made)
     need(made.what, made.at, made, "service")
     local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
+    for _, field in ipairs(made.fields) do
+      if field.renamed_from then
+        wrong(field.at, '%s: renamed_from is for fields of resources; events in the log keep their names', made.what)
+      end
+    end
     local name, field = next(need(made.what, made.at, made, "key"))
     if type(name) ~= "string" or type(field) ~= "string" or next(made.key, name) ~= nil then
       wrong(made.at, '%s: key names one field: key = { order = "orderId" }', made.what)
@@ -180,22 +188,26 @@ local resource = declaration_word("resource",
     if made.path:sub(1, 1) ~= "/" then made.path = "/" .. made.path end
     made.indexes = {}
     for _, field in ipairs(made.fields) do
+      if fields[field.renamed_from] then
+        wrong(field.at, '%s: field %s is renamed_from "%s", which is declared too', made.what, field.name,
+          field.renamed_from)
+      end
       if field.unique then
-        made.indexes[#made.indexes + 1] = { unique = true, field.name }
+        made.indexes[#made.indexes + 1] = { unique = true, at = field.at, field.name }
       elseif field.index then
-        made.indexes[#made.indexes + 1] = { field.name }
+        made.indexes[#made.indexes + 1] = { at = field.at, field.name }
       end
     end
     if made.unique then
       local lists = type(made.unique[1]) == "table" and made.unique or { made.unique }
       for _, columns in ipairs(lists) do
         check_columns(made, "unique", columns, fields)
-        made.indexes[#made.indexes + 1] = { unique = true, table.unpack(columns) }
+        made.indexes[#made.indexes + 1] = { unique = true, at = made.at, table.unpack(columns) }
       end
     end
     for _, finder in ipairs(list_of(made.finders or {})) do
       check_columns(made, "finder " .. finder, made.finders[finder], fields)
-      made.indexes[#made.indexes + 1] = { table.unpack(made.finders[finder]) }
+      made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(made.finders[finder]) }
     end
   end)
 

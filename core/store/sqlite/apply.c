@@ -80,6 +80,8 @@ static enum sqlite_applied refuse_exists(struct store *s, struct store_unit *u,
         if (taken)
             return refuse(u, STORE_EXISTS, c, i);
     }
+    if (rc == SQLITE_CONSTRAINT_UNIQUE) /* an index that only a newer generation knows */
+        return refuse(u, STORE_EXISTS, c, -1);
     return cause; /* the id itself is taken: nobody hands one out twice */
 }
 

@@ -81,8 +81,10 @@ struct store {
     struct sqlite_conn conn;
     struct sqlite_rows *changes; /* what the switch under way lists, or NULL */
     int64_t next_seq;            /* newest seq given out */
-    int64_t batch;               /* number of the newest transaction, also in the file */
-    int wal_frames;              /* in the log after the newest commit */
+    char **names;                /* of columns that schemas point to; as old as the store */
+    size_t name_count, name_cap;
+    int64_t batch;  /* number of the newest transaction, also in the file */
+    int wal_frames; /* in the log after the newest commit */
     struct buf scratch;
     struct store_unit *units[ENGINE_BATCH];
 
@@ -179,8 +181,19 @@ int sqlite_notes_event(struct store *s, struct store_unit *u, struct store_event
                        struct err *err);
 
 /* migrate.c */
+/* A statement for once, or NULL. Returns owned. */
+sqlite3_stmt *sqlite_migrate_stmt(struct store *s, const char *sql, struct err *err);
+/* Appends "service.table". */
+void sqlite_migrate_table_name(struct buf *out, const struct store_table *t);
+/* Puts the place of the declaration in front, if it is known; -1. */
+int sqlite_migrate_at(struct err *err, struct str at);
 /* Inside a transaction of the writer's connection. */
 int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err);
+
+/* columns.c */
+/* Inside a transaction, for a table that exists: finds the column of each field, which is told to
+ * the schema, and makes those that are missing. */
+int sqlite_columns_migrate(struct store *s, const struct store_table *t, struct err *err);
 
 /* switch.c */
 /* In the calling thread, which must own the writer's connection. ret NULL: the schema alone. */

@@ -19,7 +19,7 @@ static int run_sql(struct store *s, struct buf *sql, struct err *err)
     return failed;
 }
 
-static sqlite3_stmt *prepare(struct store *s, const char *sql, struct err *err)
+sqlite3_stmt *sqlite_migrate_stmt(struct store *s, const char *sql, struct err *err)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(s->conn.db, sql, -1, &stmt, NULL);
@@ -28,15 +28,7 @@ static sqlite3_stmt *prepare(struct store *s, const char *sql, struct err *err)
     return stmt;
 }
 
-/* "integer", "decimal(2)": what a column was declared as when it was made. */
-static void write_type(struct buf *out, const struct field *f)
-{
-    buf_adds(out, str_from(field_type_name(f->type)));
-    if (f->type == FIELD_DECIMAL)
-        buf_addf(out, "(%d)", f->scale);
-}
-
-static void write_table_name(struct buf *out, const struct store_table *t)
+void sqlite_migrate_table_name(struct buf *out, const struct store_table *t)
 {
     buf_adds(out, t->service);
     buf_addc(out, '.');
@@ -46,7 +38,7 @@ static void write_table_name(struct buf *out, const struct store_table *t)
 /* Is there a table or index of that name? 1 yes, 0 no, -1 failed. */
 static int exists(struct store *s, struct str name, struct err *err)
 {
-    sqlite3_stmt *stmt = prepare(s, "SELECT 1 FROM sqlite_schema WHERE name=?1", err);
+    sqlite3_stmt *stmt = sqlite_migrate_stmt(s, "SELECT 1 FROM sqlite_schema WHERE name=?1", err);
     if (!stmt)
         return -1;
     sqlite_stmts_bind_text(stmt, 1, name);
@@ -73,102 +65,22 @@ static int create_table(struct store *s, const struct store_table *t, struct err
 static int make_table(struct store *s, const struct store_table *t, struct err *err)
 {
     struct buf name = BUF_INIT;
-    write_table_name(&name, t);
+    sqlite_migrate_table_name(&name, t);
     int found = exists(s, buf_str(&name), err);
     buf_deinit(&name);
     return found == 0 ? create_table(s, t, err) : found < 0 ? -1 : 0;
-}
-
-static int add_column(struct store *s, const struct store_table *t, const struct field *f,
-                      struct err *err)
-{
-    struct buf sql = BUF_INIT, text = BUF_INIT;
-    buf_addf(&text, "add column %.*s.%.*s ", STR_ARG(t->name), STR_ARG(f->name));
-    write_type(&text, f);
-    sqlite_switch_note(s, &text);
-    buf_lit(&sql, "ALTER TABLE ");
-    sqlite_sql_table(&sql, t);
-    buf_lit(&sql, " ADD COLUMN ");
-    sqlite_sql_quote(&sql, f->name);
-    buf_addf(&sql, " %s", sqlite_sql_type(f->type));
-    int failed = run_sql(s, &sql, err);
-    buf_deinit(&sql);
-    if (failed && (sqlite3_errcode(s->conn.db) & 0xff) == SQLITE_ERROR)
-        return err_set(err, ERR_CONFIG, "%.*s.%.*s: %s", STR_ARG(t->name), STR_ARG(f->name),
-                       sqlite3_errmsg(s->conn.db));
-    return failed ? -1 : 0;
-}
-
-/* Notes the declared type of a column that was just added. */
-static int note_type(struct store *s, struct str table, const struct field *f, struct str type,
-                     struct err *err)
-{
-    sqlite3_stmt *stmt = prepare(s, "INSERT INTO _moontide_columns VALUES(?1,?2,?3)", err);
-    if (!stmt)
-        return -1;
-    sqlite_stmts_bind_text(stmt, 1, table);
-    sqlite_stmts_bind_text(stmt, 2, f->name);
-    sqlite_stmts_bind_text(stmt, 3, type);
-    int rc = sqlite3_step(stmt);
-    if (rc != SQLITE_DONE)
-        sqlite_db_fail(&s->conn, rc, "migrate", err);
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_DONE ? 0 : -1;
-}
-
-/* The type noted for a column: 1 found (appended to out), 0 there is no such column, -1 failed. */
-static int noted_type(struct store *s, struct str table, const struct field *f, struct buf *out,
-                      struct err *err)
-{
-    sqlite3_stmt *stmt =
-        prepare(s, "SELECT type FROM _moontide_columns WHERE tbl=?1 AND col=?2", err);
-    if (!stmt)
-        return -1;
-    sqlite_stmts_bind_text(stmt, 1, table);
-    sqlite_stmts_bind_text(stmt, 2, f->name);
-    int rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW)
-        buf_adds(out, str_from((const char *)sqlite3_column_text(stmt, 0)));
-    else if (rc != SQLITE_DONE)
-        sqlite_db_fail(&s->conn, rc, "migrate", err);
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
-}
-
-static int migrate_column(struct store *s, const struct store_table *t, const struct field *f,
-                          struct err *err)
-{
-    struct buf declared = BUF_INIT, stored = BUF_INIT, table = BUF_INIT;
-    write_type(&declared, f);
-    write_table_name(&table, t);
-    int result = noted_type(s, buf_str(&table), f, &stored, err);
-    if (result == 0) {
-        result = add_column(s, t, f, err);
-        if (result == 0)
-            result = note_type(s, buf_str(&table), f, buf_str(&declared), err);
-    } else if (result == 1 && !str_eq(buf_str(&declared), buf_str(&stored))) {
-        result =
-            err_set(err, ERR_CONFIG,
-                    "%.*s.%.*s: declared as %s, stored as %s; a type cannot change, "
-                    "declare a field of another name beside it",
-                    STR_ARG(t->name), STR_ARG(f->name), buf_str(&declared).p, buf_str(&stored).p);
-    }
-    buf_deinit(&declared);
-    buf_deinit(&stored);
-    buf_deinit(&table);
-    return result < 0 ? -1 : 0;
 }
 
 static void write_index_name(struct buf *out, const struct store_table *t,
                              const struct store_index *ix)
 {
     buf_adds(out, ix->unique ? STR(INDEX_PREFIX "unique ") : STR(INDEX_PREFIX "index "));
-    write_table_name(out, t);
+    sqlite_migrate_table_name(out, t);
     buf_addc(out, ':');
     for (int i = 0; i < ix->count; i++) {
         if (i > 0)
             buf_addc(out, ',');
-        buf_adds(out, t->fields[ix->columns[i]].name);
+        buf_adds(out, store_table_column_name(t, ix->columns[i]));
     }
 }
 
@@ -179,7 +91,7 @@ static void write_columns(struct buf *out, const struct store_table *t,
         if (i > 0)
             buf_adds(out, STR(", "));
         if (quoted)
-            sqlite_sql_quote(out, t->fields[ix->columns[i]].name);
+            sqlite_sql_quote(out, store_table_column_name(t, ix->columns[i]));
         else
             buf_adds(out, t->fields[ix->columns[i]].name);
     }
@@ -218,6 +130,7 @@ static int make_index(struct store *s, const struct store_table *t, const struct
         write_columns(&name, t, ix, false);
         err_set(err, ERR_CONFIG, "%.*s: unique (%s) is declared, but rows with equal values exist",
                 STR_ARG(t->name), buf_str(&name).p);
+        sqlite_migrate_at(err, ix->at);
     }
     buf_deinit(&sql);
     buf_deinit(&name);
@@ -243,13 +156,14 @@ static int write_drops(struct store *s, const struct store_table *t, struct buf 
 {
     struct buf table = BUF_INIT;
     int rc = SQLITE_ERROR;
-    sqlite3_stmt *stmt = prepare(s,
-                                 "SELECT name FROM sqlite_schema WHERE type='index' AND tbl_name=?1"
-                                 " AND substr(name,1,10)='" INDEX_PREFIX "'",
-                                 err);
+    sqlite3_stmt *stmt =
+        sqlite_migrate_stmt(s,
+                            "SELECT name FROM sqlite_schema WHERE type='index' AND tbl_name=?1"
+                            " AND substr(name,1,10)='" INDEX_PREFIX "'",
+                            err);
     if (!stmt)
         return -1;
-    write_table_name(&table, t);
+    sqlite_migrate_table_name(&table, t);
     sqlite_stmts_bind_text(stmt, 1, buf_str(&table));
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct str name = str_from((const char *)sqlite3_column_text(stmt, 0));
@@ -274,9 +188,8 @@ static int migrate_table(struct store *s, const struct store_table *t, struct er
     assert(t->field_count <= STORE_FIELDS_MAX);
     if (make_table(s, t, err) < 0)
         return -1;
-    for (int i = 0; i < t->field_count; i++)
-        if (migrate_column(s, t, &t->fields[i], err) < 0)
-            return -1;
+    if (sqlite_columns_migrate(s, t, err) < 0)
+        return -1;
     struct buf drops = BUF_INIT;
     int failed = write_drops(s, t, &drops, err);
     if (!failed)
@@ -285,6 +198,11 @@ static int migrate_table(struct store *s, const struct store_table *t, struct er
     for (int i = 0; i < t->index_count && !failed; i++)
         failed = make_index(s, t, &t->indexes[i], err);
     return failed ? -1 : 0;
+}
+
+int sqlite_migrate_at(struct err *err, struct str at)
+{
+    return at.n > 0 ? err_wrap(err, "%.*s", STR_ARG(at)) : -1;
 }
 
 int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err)

@@ -77,7 +77,7 @@ static void column_list(struct buf *out, const struct store_table *t)
 {
     for (int i = 0; i < t->field_count; i++) {
         buf_addc(out, ',');
-        sqlite_sql_quote(out, t->fields[i].name);
+        sqlite_sql_quote(out, store_table_column_name(t, i));
     }
 }
 
@@ -103,7 +103,7 @@ static void write_update(struct buf *out, const struct store_table *t, uint64_t 
     for (int i = 0; i < t->field_count; i++) {
         if (!(mask >> i & 1))
             continue;
-        sqlite_sql_quote(out, t->fields[i].name);
+        sqlite_sql_quote(out, store_table_column_name(t, i));
         buf_addf(out, "=?%d,", at++);
     }
     buf_lit(out, "_version=_version+1 WHERE id=?1 AND _version=?2");
@@ -132,20 +132,21 @@ static void write_add(struct buf *out, const struct sqlite_stmt_key *key)
         if (!(key->a >> i & 1))
             continue;
         const struct field *f = &t->fields[i];
+        struct str column = store_table_column_name(t, i);
         int delta = at++;
-        sqlite_sql_quote(out, f->name);
+        sqlite_sql_quote(out, column);
         buf_addc(out, '=');
-        write_sum(out, f->name, delta);
+        write_sum(out, column, delta);
         buf_addc(out, ',');
         buf_adds(&where, f->type == FIELD_NUMBER ? STR(" AND abs(") : STR(" AND typeof("));
-        write_sum(&where, f->name, delta);
+        write_sum(&where, column, delta);
         buf_adds(&where,
                  f->type == FIELD_NUMBER ? STR(")<=1.7976931348623157e308") : STR(")='integer'"));
         for (int bound = 0; bound < 2; bound++) {
             if (!((bound ? key->c : key->b) >> i & 1))
                 continue;
             buf_lit(&where, " AND ");
-            write_sum(&where, f->name, delta);
+            write_sum(&where, column, delta);
             buf_addf(&where, "%s?%d", bound ? "<=" : ">=", at++);
         }
     }
@@ -162,7 +163,7 @@ static void write_taken(struct buf *out, const struct store_table *t, const stru
     buf_lit(out, " WHERE id<>?1");
     for (int i = 0; i < ix->count; i++) {
         buf_lit(out, " AND ");
-        sqlite_sql_quote(out, t->fields[ix->columns[i]].name);
+        sqlite_sql_quote(out, store_table_column_name(t, ix->columns[i]));
         buf_addf(out, "=?%d", i + 2);
     }
 }
@@ -177,7 +178,7 @@ static int write_where(struct buf *out, const struct sqlite_stmt_key *key)
         if (column == STORE_COLUMN_ID)
             buf_lit(out, "id");
         else
-            sqlite_sql_quote(out, key->table->fields[column].name);
+            sqlite_sql_quote(out, store_table_column_name(key->table, column));
         if (key->b >> i & 1)
             buf_lit(out, " IS NULL");
         else
@@ -199,7 +200,7 @@ static void write_find(struct buf *out, const struct sqlite_stmt_key *key)
         buf_addf(out, " %s id>?%d", key->count == 0 ? "WHERE" : "AND", at++);
     buf_lit(out, " ORDER BY ");
     if (key->order != STORE_COLUMN_ID) {
-        sqlite_sql_quote(out, key->table->fields[key->order].name);
+        sqlite_sql_quote(out, store_table_column_name(key->table, key->order));
         buf_addf(out, "%s,id%s", direction, direction);
     } else {
         buf_addf(out, "id%s", direction);
@@ -322,5 +323,8 @@ const char *sqlite_sql_added(void)
            "number INTEGER PRIMARY KEY AUTOINCREMENT,time INTEGER,active INTEGER,origin TEXT,"
            "sources TEXT);"
            "CREATE TABLE IF NOT EXISTS _moontide_policy_types(policy INTEGER,type TEXT,"
-           "since INTEGER,PRIMARY KEY(policy,type)) WITHOUT ROWID;";
+           "since INTEGER,PRIMARY KEY(policy,type)) WITHOUT ROWID;"
+           /* Fields whose column has another name: that of the field they were renamed from. */
+           "CREATE TABLE IF NOT EXISTS _moontide_renames(tbl TEXT,field TEXT,col TEXT NOT NULL,"
+           "PRIMARY KEY(tbl,field)) WITHOUT ROWID;";
 }

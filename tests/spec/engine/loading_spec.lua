@@ -55,6 +55,15 @@ describe("PATH-2 loading", function()
       'scripts/routes/t/x.lua:3: resource "x": service "aa" is not in the system file')
   end)
 
+  it("RULES-3c a renamed_from that cannot be", function()
+    route('return resource "x" { service = "a", fields = {\n  text "b" { renamed_from = "c" },\n  text "c" } }',
+      'scripts/routes/t/x.lua:2: resource "x": field b is renamed_from "c", which is declared too')
+    route('return resource "x" { service = "a", fields = {\n  text "b" { renamed_from = "b" } } }',
+      'scripts/routes/t/x.lua:2: field b: renamed_from is the name that it has now')
+    route('return event "E" { service = "a", key = { x = "b" }, fields = {\n  text "b" { renamed_from = "c" } } }',
+      'scripts/routes/t/x.lua:2: event "E": renamed_from is for fields of resources')
+  end)
+
   it("an event that a policy waits for and nobody declares", function()
     refused("policies/t/p.lua", '\nreturn policy "p" { service = "a", on = "Mode", handle = function() end }',
       'scripts/policies/t/p.lua:2: policy "p": event "Mode" is not declared; did you mean "Made"?')
