@@ -60,7 +60,7 @@ static bool v6_is_valid(struct str inside)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr address;
-    if (inside.n == 0 || inside.n >= sizeof(text))
+    if (inside.n == 0 || inside.n >= sizeof(text) || memchr(inside.p, '\0', inside.n))
         return false;
     memcpy(text, inside.p, inside.n);
     text[inside.n] = '\0';

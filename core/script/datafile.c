@@ -264,16 +264,20 @@ static int run(struct reader *r)
 int datafile_read(const char *path, struct arena *a, struct json *ret, struct err *err)
 {
     struct buf text = BUF_INIT;
-    struct reader r = {.path = path, .arena = a, .err = err};
     int failed = file_read(path, FILE_MAX_BYTES, &text, err);
     if (failed && err)
         err->code = ERR_CONFIG;
-    if (!failed) {
-        r.text = buf_str(&text);
-        failed = run(&r);
-    }
+    if (!failed)
+        failed = datafile_parse(path, buf_str(&text), a, ret, err);
     buf_deinit(&text);
-    if (failed)
+    return failed;
+}
+
+int datafile_parse(const char *path, struct str text, struct arena *a, struct json *ret,
+                   struct err *err)
+{
+    struct reader r = {.path = path, .text = text, .arena = a, .err = err};
+    if (run(&r))
         return -1;
     *ret = r.value;
     return 0;

@@ -8,3 +8,6 @@
  * names file and line. The result lives in a; keys are sorted; tables with only keys 1..n are
  * lists. */
 int datafile_read(const char *path, struct arena *a, struct json *ret, struct err *err);
+/* The same of a text that is in memory already; path is only named in errors. */
+int datafile_parse(const char *path, struct str text, struct arena *a, struct json *ret,
+                   struct err *err);

@@ -91,6 +91,8 @@ static void authorities(void **state)
         assert_true(http_authority_is_valid(str_from(good[i])));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_false(http_authority_is_valid(str_from(bad[i])));
+    assert_false(
+        http_authority_is_valid(STR("[::1\0.1]:80"))); /* no end for C, but one for others */
 }
 
 static void urls_are_split_with_defaults(void **state)
