@@ -92,8 +92,8 @@ int generation_store(struct generation *g, struct store *store, int64_t number, 
         struct str *types = arena_zalloc(a, (size_t)(from->type_count + 1) * sizeof(*types));
         for (int k = 0; k < from->type_count; k++)
             types[k] = from->types[k]->name;
-        policies[i] = (struct store_switch_policy){from->service, from->name, from->renamed_from,
-                                                   types, from->type_count};
+        policies[i] = (struct store_switch_policy){
+            from->service, from->name, from->renamed_from, types, from->type_count, from->view};
     }
     generation_write_sources(g->tree, &sources);
     struct store_switch sw = {.schema = &p->schema,

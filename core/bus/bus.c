@@ -149,8 +149,9 @@ static int read_rows(const struct bus_conf *conf, struct arena *a, struct store_
     struct store_policy *rows = arena_zalloc(a, (size_t)conf->policy_count * sizeof(*rows) + 1);
     for (int i = 0; i < conf->policy_count; i++) {
         const struct bus_policy *p = &conf->policies[i];
-        if (store_log_policy(conf->store, a, p->service, p->name, p->renamed_from, &rows[i], err) <
-            0)
+        struct store_switch_policy row = {p->service, p->name, p->renamed_from,
+                                          NULL,       0,       .from_first = p->view};
+        if (store_log_policy(conf->store, a, &row, &rows[i], err) < 0)
             return err_wrap(err, "policy %.*s", STR_ARG(p->name));
     }
     *ret = rows;

@@ -19,6 +19,8 @@ struct bus_policy {
     const struct event_type **types; /* of its generation's schema */
     int type_count;
     bool park; /* after a letter the key waits until it is retried or discarded */
+    bool view; /* begins at the first event of the log; its queues are its own, so that reading it
+                  all keeps no other policy of the service waiting */
 };
 
 /* A generation of declarations. The policies are copied. The schema, and the types that policies

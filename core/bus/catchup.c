@@ -150,7 +150,7 @@ static int read_log(struct bus *b, struct arena *a, struct store_log_query *q, s
 static int read_window(struct find *f, struct arena *a, struct err *err)
 {
     struct store_log_query q = {.from = f->cursor + 1,
-                                .limit = bus_commit_window(f->bus),
+                                .limit = bus_commit_window(f->bus, f->service),
                                 .scan_limit = BUS_SCAN,
                                 .type = f->service->only_type};
     struct rows found;
@@ -183,7 +183,7 @@ static int read_hole(struct find *f, struct arena *a, int64_t seq, struct err *e
 static int read_holes(struct find *f, struct arena *a, struct err *err)
 {
     struct bus_service *s = f->service;
-    int64_t end = bus_commit_window(f->bus);
+    int64_t end = bus_commit_window(f->bus, s);
     if (end > HOLES_A_STEP)
         end = HOLES_A_STEP;
     for (int64_t i = 0; i < end && s->hole_next < s->hole_count; i++) {

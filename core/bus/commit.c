@@ -207,22 +207,31 @@ void bus_commit_switched(void *ctx)
     bus_unlock(b);
 }
 
-int64_t bus_commit_window(const struct bus *b)
+int64_t bus_commit_window(const struct bus *b, const struct bus_service *s)
 {
-    int64_t n = BUS_WINDOW;
+    int64_t n = BUS_WINDOW, max = b->conf.max_outstanding;
     if (n > b->conf.max_holes / 2)
         n = b->conf.max_holes / 2;
-    if (n > b->conf.max_outstanding)
-        n = b->conf.max_outstanding;
+    if (s->view.n > 0)
+        max /= 4;
+    if (n > max)
+        n = max;
     return n > 0 ? n : 1;
+}
+
+/* A view reads all of the log. That must not fill up what requests wait for. */
+static bool may_read_view(const struct bus *b, const struct bus_service *s)
+{
+    int64_t max = b->conf.max_outstanding;
+    return s->counted == 0 || (s->counted <= max / 4 && bus_outstanding(b) <= max / 2);
 }
 
 bool bus_commit_has_room(const struct bus *b, const struct bus_service *s)
 {
-    size_t window = (size_t)bus_commit_window(b);
+    size_t window = (size_t)bus_commit_window(b, s);
     if (b->paused || s->position_count == 0)
         return false;
-    if (s->counted > b->conf.max_outstanding)
+    if (s->counted > b->conf.max_outstanding || (s->view.n > 0 && !may_read_view(b, s)))
         return false;
     for (int i = 0; i < s->position_count; i++) {
         const struct bus_position *p = s->positions[i];

@@ -64,6 +64,7 @@ enum bus_mode {
 
 struct bus_service { /* stays until the bus is freed */
     struct str name;
+    struct str view; /* name of the one view that it stands for; empty: for all that are no views */
     int index;
     struct bus_position **positions; /* lock: the active ones */
     int position_count;
@@ -353,7 +354,7 @@ void bus_commit_rolled_back(void *ctx, struct store_unit *accepted);
 void bus_commit_committed(void *ctx, struct store_unit *accepted);
 void bus_commit_switched(void *ctx);
 /* Events of a window for this service: fewer when the limits are small. */
-int64_t bus_commit_window(const struct bus *b);
+int64_t bus_commit_window(const struct bus *b, const struct bus_service *s);
 /* Under the lock: may a service that lags read on? */
 bool bus_commit_has_room(const struct bus *b, const struct bus_service *s);
 

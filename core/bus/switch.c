@@ -10,15 +10,16 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static struct bus_service *service_of(struct bus *b, struct str name)
+static struct bus_service *service_of(struct bus *b, struct str name, struct str view)
 {
     for (int i = 0; i < b->service_count; i++) {
-        if (str_eq(b->services[i]->name, name))
+        if (str_eq(b->services[i]->name, name) && str_eq(b->services[i]->view, view))
             return b->services[i];
     }
     struct bus_service *s = xcalloc(1, sizeof(*s));
     s->index = b->service_count;
     s->name = arena_str(b->arena, name);
+    s->view = arena_str(b->arena, view);
     vec_reserve(&b->services, &b->service_cap, (size_t)b->service_count + 1,
                 sizeof(struct bus_service *));
     b->services[b->service_count++] = s;
@@ -31,12 +32,12 @@ static int by_number(const void *a, const void *b)
     return ((*p)->number > (*q)->number) - ((*p)->number < (*q)->number);
 }
 
-static struct bus_position *new_position(struct bus *b, const struct store_policy *row)
+static struct bus_position *new_position(struct bus *b, const struct store_policy *row, bool view)
 {
     struct bus_position *p = xcalloc(1, sizeof(*p));
     size_t n = (size_t)b->position_count;
     p->index = b->position_count++;
-    p->service = service_of(b, row->service);
+    p->service = service_of(b, row->service, view ? row->name : STR(""));
     p->number = row->number;
     p->high = p->seen = row->high;
     bus_position_restore(p, row->holes, row->hole_count);
@@ -47,11 +48,11 @@ static struct bus_position *new_position(struct bus *b, const struct store_polic
     return p;
 }
 
-static struct bus_position *position_of(struct bus *b, const struct store_policy *row)
+static struct bus_position *position_of(struct bus *b, const struct store_policy *row, bool view)
 {
     struct bus_position *p = bus_find(b, row->number);
     if (!p)
-        p = new_position(b, row);
+        p = new_position(b, row, view);
     if (!str_eq(p->name, row->name))
         p->name = arena_str(b->arena, row->name);
     return p;
@@ -157,7 +158,7 @@ static void apply(struct bus *b, struct bus_generation *g, const struct store_po
 {
     settle_positions(b);
     for (int i = 0; i < g->policy_count; i++)
-        activate(g, i, position_of(b, &rows[i]));
+        activate(g, i, position_of(b, &rows[i], g->policies[i].view));
     bus_generation_seal(g, b->position_count);
     for (int i = 0; i < b->position_count; i++)
         b->vanished += b->positions[i]->was_active && !b->positions[i]->active;

@@ -8,13 +8,15 @@
 static void push_meta(lua_State *L, const struct bus_delivery *d, struct host *h)
 {
     struct str log = store_log_name(h->store);
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushinteger(L, d->event->seq);
     lua_setfield(L, -2, "seq");
     lua_pushlstring(L, log.p, log.n);
     lua_pushfstring(L, "-%I", (LUAI_UACINT)d->event->seq);
     lua_concat(L, 2);
     lua_setfield(L, -2, "id");
+    lua_pushlstring(L, d->event->type->name.p, d->event->type->name.n);
+    lua_setfield(L, -2, "type");
     lua_pushinteger(L, d->event->time_ms);
     lua_setfield(L, -2, "time");
     lua_pushinteger(L, d->tries);

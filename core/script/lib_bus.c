@@ -164,7 +164,7 @@ static void build_event(lua_State *L, struct store_event *e, const struct event_
  */
 static int bus_emit(lua_State *L)
 {
-    struct strand *s = strand_check(L, "bus.emit");
+    struct strand *s = strand_check_effect(L, "bus.emit");
     const struct event_type *type = check_type(L, 1, "bus.emit");
     lua_settop(L, 3);
     struct store_event *e = arena_zalloc(strand_scope(s)->unit->arena, sizeof(*e));
@@ -280,7 +280,7 @@ static int bus_emit_at(lua_State *L)
 static int bus_cancel(lua_State *L)
 {
     int is_integer;
-    struct strand *s = strand_check(L, "bus.cancel");
+    struct strand *s = strand_check_effect(L, "bus.cancel");
     int64_t id = lua_tointegerx(L, 1, &is_integer);
     if (!is_integer)
         fail_misuse(L, "bus.cancel: expected the id that emit_in or emit_at returned, got a %s",

@@ -51,7 +51,7 @@ static int64_t now_of(const struct strand *s)
 /* cache.get(key): the value, or nil when there is none (any more). */
 static int cache_word_get(lua_State *L)
 {
-    struct strand *s = strand_check(L, "cache.get");
+    struct strand *s = strand_check_effect(L, "cache.get");
     struct str key = check_key(L, s, "cache.get");
     struct buf *text = convert_buffer(L);
     if (!cache_get(s->task->host->cache, key, now_of(s), text))
@@ -70,7 +70,7 @@ static int cache_word_get(lua_State *L)
 /* cache.set(key, value, ttl?): any value that JSON can hold; nil removes. */
 static int cache_word_set(lua_State *L)
 {
-    struct strand *s = strand_check(L, "cache.set");
+    struct strand *s = strand_check_effect(L, "cache.set");
     struct err err;
     lua_settop(L, 3);
     int64_t ttl_ns = check_ttl(L, 3, "cache.set");
@@ -89,7 +89,7 @@ static int cache_word_set(lua_State *L)
  * begins at 0 and lives for ttl. */
 static int cache_word_add(lua_State *L)
 {
-    struct strand *s = strand_check(L, "cache.add");
+    struct strand *s = strand_check_effect(L, "cache.add");
     struct err err;
     int64_t sum;
     int is_integer = 1;

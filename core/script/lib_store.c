@@ -12,6 +12,16 @@
 
 #include <lauxlib.h>
 
+/* The resource that argument 1 names, for a change. */
+static const struct resource *check_table(lua_State *L, struct strand *s, const char *word)
+{
+    const struct resource *r = lib_store_check_resource(L, s, 1, word);
+    if (r->view)
+        fail_misuse(L, "%s: \"%.*s\" is a view; its rows are made by its events alone", word,
+                    STR_ARG(r->table->name));
+    return r;
+}
+
 static void check_values(lua_State *L, int index, const char *word)
 {
     if (!lua_istable(L, index))
@@ -62,8 +72,7 @@ static void check_patterns(lua_State *L, const struct resource *r, const struct 
     }
 }
 
-/* Raises "invalid" for the first thing that fails the declaration, with all of them as details. */
-static void check_row(lua_State *L, const struct resource *r, const struct store_row *row)
+void lib_store_check_row(lua_State *L, const struct resource *r, const struct store_row *row)
 {
     struct rest_fault *faults = NULL;
     struct arena *a = host_of(L)->current->task->arena;
@@ -114,7 +123,7 @@ static void check_unique(lua_State *L, const struct resource *r, const struct st
 
 static void insert_row(lua_State *L, const struct resource *r, struct store_row *row)
 {
-    check_row(L, r, row);
+    lib_store_check_row(L, r, row);
     check_unique(L, r, NULL, row);
     store_scope_insert(strand_scope(host_of(L)->current), r->table, row);
 }
@@ -164,7 +173,7 @@ static int create(lua_State *L, const struct resource *r, const char *word)
 static int store_create(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "store.create");
-    const struct resource *r = lib_store_check_resource(L, s, 1, "store.create");
+    const struct resource *r = check_table(L, s, "store.create");
     lua_settop(L, 2);
     check_values(L, 2, "store.create");
     return create(L, r, "store.create");
@@ -185,7 +194,7 @@ static int apply_update(lua_State *L, struct store_op *o)
     struct store_row *row = store_row_copy(scope->unit->arena, r->table, base);
     uint64_t mask = read_values(L, 3, r, scope->unit->arena, row, "store.update");
     if (mask != 0) {
-        check_row(L, r, row);
+        lib_store_check_row(L, r, row);
         check_unique(L, r, base, row);
         store_scope_update(scope, r->table, base, row, mask);
     }
@@ -212,7 +221,7 @@ static int read_to_change(lua_State *L, const struct resource *r, int64_t id,
 static int store_update(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "store.update");
-    const struct resource *r = lib_store_check_resource(L, s, 1, "store.update");
+    const struct resource *r = check_table(L, s, "store.update");
     lua_settop(L, 3);
     int64_t id = lib_store_check_id(L, 2, r, "store.update");
     check_values(L, 3, "store.update");
@@ -233,7 +242,7 @@ static int upsert_found(lua_State *L, struct store_op *o)
 static int store_upsert(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "store.upsert");
-    const struct resource *r = lib_store_check_resource(L, s, 1, "store.upsert");
+    const struct resource *r = check_table(L, s, "store.upsert");
     lua_settop(L, 3);
     check_values(L, 2, "store.upsert");
     check_values(L, 3, "store.upsert");
@@ -259,7 +268,7 @@ static int apply_delete(lua_State *L, struct store_op *o)
 static int store_delete(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "store.delete");
-    const struct resource *r = lib_store_check_resource(L, s, 1, "store.delete");
+    const struct resource *r = check_table(L, s, "store.delete");
     return read_to_change(L, r, lib_store_check_id(L, 2, r, "store.delete"), apply_delete);
 }
 
@@ -385,7 +394,7 @@ static int add_with_row(lua_State *L, struct store_op *o)
 static int store_add(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "store.add");
-    const struct resource *r = lib_store_check_resource(L, s, 1, "store.add");
+    const struct resource *r = check_table(L, s, "store.add");
     lua_settop(L, 4);
     int64_t id = lib_store_check_id(L, 2, r, "store.add");
     check_values(L, 3, "store.add");
@@ -411,8 +420,8 @@ int lib_store_check_record(lua_State *L)
     struct record *record = record_at(L, 1);
     struct strand *s = strand_check(L, "check");
     luaL_argcheck(L, record != NULL && record->writable, 1, "a new row");
-    check_row(L, program_resource(s->task->host->program, s->service, record->shape->name),
-              record->row);
+    lib_store_check_row(
+        L, program_resource(s->task->host->program, s->service, record->shape->name), record->row);
     return 0;
 }
 

@@ -34,6 +34,9 @@ void lib_store_push_row(lua_State *L, const struct resource *r, struct store_row
 void lib_store_add_reads(lua_State *L);
 /* A new row with the resource's defaults, in the strand's scope's arena; its id is 0. */
 struct store_row *lib_store_new_row(lua_State *L, const struct resource *r);
+/* Raises "invalid" for the first thing that fails the declaration, with all of them as details.
+ * [-0, +0, e] */
+void lib_store_check_row(lua_State *L, const struct resource *r, const struct store_row *row);
 /* check(row), insert(row): lua_CFunctions for dispatch.lua. */
 int lib_store_check_record(lua_State *L);
 /* insert(row): a lua_CFunction for dispatch.lua. */

@@ -139,6 +139,7 @@ void libs_open(lua_State *L)
     add(L, "table", lib_table_open);
     lib_base_add(L);
     lib_request_add(L);
+    lib_view_add(L);
     lib_breaker_open(L);
     lua_newtable(L); /* marks the answers made by response() */
     lua_setfield(L, -2, "response_mark");

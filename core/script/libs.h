@@ -33,6 +33,9 @@ void lib_request_add(lua_State *L);
 int lib_call(lua_State *L);
 /* The query as { name = value }, decoded; what cannot be decoded is left out. [-0, +1, m] */
 void lib_push_query(lua_State *L, struct arena *a, struct str query);
+/* Adds view_begin and view_end to the table at the top: what dispatch.lua gives events to views
+ * with. */
+void lib_view_add(lua_State *L);
 /* unit(fn) */
 int lib_unit(lua_State *L);
 /* breaker(name): the handle. Registers its metatable. */

@@ -219,6 +219,8 @@ static void read_resource(lua_State *L, int at, struct program *p, int i)
     r->rel = text_of(L, at, "rel", a);
     r->before_create = has_function(L, at, "before_create");
     r->on_create = has_function(L, at, "on_create");
+    r->view = flag_of(L, at, "view");
+    r->key_column = r->view ? store_table_column(t, text_of(L, at, "by", a)) : -1;
 }
 
 static void read_resources(lua_State *L, int top, struct program *p)
@@ -262,6 +264,7 @@ static void read_policy(lua_State *L, int at, struct program *p, int i)
     policy->name = text_of(L, at, "name", a);
     policy->renamed_from = text_of(L, at, "renamed_from", a);
     policy->park = flag_of(L, at, "park");
+    policy->view = flag_of(L, at, "view");
     int n = list_of(L, at, "on");
     policy->types = arena_zalloc(a, (size_t)(n + 1) * sizeof(void *));
     policy->type_count = n;
@@ -370,8 +373,9 @@ static void fill_routers(lua_State *L, struct program *p)
         buf_deinit(&item);
         add_endpoint(L, p, HTTP_GET_, r->path,
                      (struct endpoint){ENDPOINT_LIST, r->service, r, NULL});
-        add_endpoint(L, p, HTTP_POST_, r->path,
-                     (struct endpoint){ENDPOINT_CREATE, r->service, r, NULL});
+        if (!r->view)
+            add_endpoint(L, p, HTTP_POST_, r->path,
+                         (struct endpoint){ENDPOINT_CREATE, r->service, r, NULL});
         add_endpoint(L, p, HTTP_GET_, item_path,
                      (struct endpoint){ENDPOINT_ITEM, r->service, r, NULL});
     }

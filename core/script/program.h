@@ -27,6 +27,8 @@ struct resource {
     struct record_shape shape;
     struct str path, rel;
     bool before_create, on_create;
+    bool view;      /* its rows are made of events; HTTP and scripts read them */
+    int key_column; /* of a view: one row for each of its values */
 };
 
 struct route {

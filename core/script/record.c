@@ -89,6 +89,9 @@ static int record_newindex(lua_State *L)
             L,
             "this row of %.*s cannot be assigned to; use store.update(\"%.*s\", id, { %s = ... })",
             STR_ARG(r->shape->name), STR_ARG(r->shape->name), lua_tostring(L, 2));
+    if (r->fixed >> field & 1)
+        return fail_misuse(L, "%.*s.%s says which row this is and cannot be changed",
+                           STR_ARG(r->shape->name), lua_tostring(L, 2));
     convert_check(L, 3, r->shape->name, &r->shape->fields[field],
                   strand_scope(r->task->host->current)->unit->arena, &r->values[field]);
     r->written |= UINT64_C(1) << field;

@@ -24,8 +24,10 @@ struct record {
     struct value *values;            /* one a field */
     struct task *task;
     uint64_t serial;
-    bool writable;    /* inside before_* hooks */
+    bool writable;    /* inside before_* hooks and of views */
     uint64_t written; /* columns that were assigned */
+    uint64_t fixed;   /* columns that cannot be, although it is writable: the key of a view */
+    const struct store_row *base; /* of a view's row: as it was read; NULL for a new one */
 };
 
 /* Makes the metatable of a shape, found by its address. Once a state and shape. [-0, +0, m] */

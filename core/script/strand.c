@@ -3,6 +3,7 @@
  * resumed here and nowhere else, and closed when their task no longer needs them. */
 #include "script/strand.h"
 
+#include "script/fail.h"
 #include "script/host.h"
 
 #include <lauxlib.h>
@@ -299,9 +300,20 @@ struct strand *strand_check(lua_State *L, const char *word)
     return h->current;
 }
 
-struct strand *strand_check_wait(lua_State *L, const char *word)
+struct strand *strand_check_effect(lua_State *L, const char *word)
 {
     struct strand *s = strand_check(L, word);
+    if (s->in_view)
+        fail_misuse(L,
+                    "%s cannot be used in a view: it changes the row that it is given, and "
+                    "nothing else",
+                    word);
+    return s;
+}
+
+struct strand *strand_check_wait(lua_State *L, const char *word)
+{
+    struct strand *s = strand_check_effect(L, word);
     if (!lua_isyieldable(L) || s->task->host->unyieldable > 0)
         luaL_error(L,
                    "%s may have to wait and cannot be used here (inside a sort or gsub callback, a "

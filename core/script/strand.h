@@ -16,6 +16,7 @@ struct strand {
         *snapshot; /* reads are made in this picture; children share their parent's */
     bool owns_snapshot;
     struct service *service; /* whose code runs: a joined call changes it */
+    bool in_view;            /* a view's function runs: it changes its row and nothing else */
     int depth;               /* of joined calls */
     struct strand *parent;
     struct list children_head, sibling; /* living children */
@@ -64,3 +65,6 @@ void strand_drop_scopes(struct strand *s, struct store_scope *until);
  * words that may wait, where waiting is impossible: the same on every store engine. [-0, +0, e] */
 struct strand *strand_check(lua_State *L, const char *word);
 struct strand *strand_check_wait(lua_State *L, const char *word);
+/* The running strand, for words that have an effect beyond the task: raises inside of a view, as
+ * strand_check_wait does. [-0, +0, e] */
+struct strand *strand_check_effect(lua_State *L, const char *word);

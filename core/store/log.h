@@ -39,10 +39,10 @@ struct store_logged {
     struct str type_name, service; /* as written */
 };
 
-/* The policy's row, made with high = the newest seq if it is new; renamed_from (may be empty)
- * carries an old one over. Before store_start only. Results in a. */
-int store_log_policy(struct store *s, struct arena *a, struct str service, struct str name,
-                     struct str renamed_from, struct store_policy *ret, struct err *err);
+/* The policy's row, made if it is new, as store_switch does; its types are not looked at. Before
+ * store_start only. Results in a. */
+int store_log_policy(struct store *s, struct arena *a, const struct store_switch_policy *policy,
+                     struct store_policy *ret, struct err *err);
 /* The values of an event's payload as t declares them, in a: for an event that was made with
  * another generation's declaration. A member that does not fit its field is null, because a log
  * cannot be corrected; a payload that is no object fails. */

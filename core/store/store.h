@@ -50,6 +50,7 @@ struct store_switch_policy {
     struct str renamed_from; /* or empty */
     const struct str *types; /* names of the events it wants */
     int type_count;
+    bool from_first; /* a new one begins at the first event of the log instead of the newest */
 };
 
 /* The next generation, as far as the store sees it. */

@@ -133,10 +133,15 @@ local function load(tree, overlay)
   env.config = frozen("config", state.system.config)
   for _, file in ipairs(tree.lib) do env.use(file.name) end
   local routes = { event = true, resource = true, route = true }
-  local policies = { event = true, policy = true }
+  local policies = { event = true, policy = true, view = true }
   for _, file in ipairs(tree.routes) do declare.collect(state, file.path, run(file), routes) end
   for _, file in ipairs(tree.policies) do declare.collect(state, file.path, run(file), policies) end
-  return declare.finish(state)
+  local program = declare.finish(state)
+  for _, policy in ipairs(program.policies) do
+    local view = policy.view
+    if view then policy.handle = function(event, meta) dispatch.view(view, event, meta) end end
+  end
+  return program
 end
 
 return { load = load, dispatch = dispatch, environment = environment }

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The declaring words (event, resource, route, policy, breaker and the field constructors) and the checks of what they
--- are given. Scripts return what these make; `collect` gathers it, `finish` checks it as a whole and returns plain
+-- The declaring words (event, resource, route, policy, view, breaker and the field constructors) and the checks of what
+-- they are given. Scripts return what these make; `collect` gathers it, `finish` checks it as a whole and returns plain
 -- tables in the numbers that the host uses from then on.
 local core = ...
 
@@ -170,44 +170,49 @@ local function check_columns(made, option, columns, fields)
   end
 end
 
+-- What resources and views have in common: name, id, path, fields, and the indexes of fields and finders.
+local function check_table(made)
+  need(made.what, made.at, made, "service")
+  if not made.name:match("^[%a][%w_]*$") then
+    wrong(made.at, "%s: a %s is named by letters, digits and _", made.what, made.kind)
+  end
+  local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
+  if #made.fields > 64 then wrong(made.at, "%s: more than 64 fields", made.what) end
+  made.id = made.id or "id"
+  if fields[made.id] then
+    wrong(made.at, '%s: the field "%s" has the name of the id; `id = "..."` renames the id', made.what, made.id)
+  end
+  made.path = made.path or "/" .. made.name
+  if made.path:sub(1, 1) ~= "/" then made.path = "/" .. made.path end
+  made.indexes, made.field_set = {}, fields
+  for _, field in ipairs(made.fields) do
+    if fields[field.renamed_from] then
+      wrong(field.at, '%s: field %s is renamed_from "%s", which is declared too', made.what, field.name,
+        field.renamed_from)
+    end
+    if field.unique then
+      made.indexes[#made.indexes + 1] = { unique = true, at = field.at, field.name }
+    elseif field.index then
+      made.indexes[#made.indexes + 1] = { at = field.at, field.name }
+    end
+  end
+  for _, finder in ipairs(list_of(made.finders or {})) do
+    check_columns(made, "finder " .. finder, made.finders[finder], fields)
+    made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(made.finders[finder]) }
+  end
+end
+
 local resource = declaration_word("resource",
   { service = "string", rel = "string", path = "string", id = "string", fields = "table", unique = "table",
     finders = "table", before_create = "function", on_create = "function" },
   function(made)
-    need(made.what, made.at, made, "service")
-    if not made.name:match("^[%a][%w_]*$") then
-      wrong(made.at, "%s: a resource is named by letters, digits and _", made.what)
-    end
-    local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
-    if #made.fields > 64 then wrong(made.at, "%s: more than 64 fields", made.what) end
-    made.id = made.id or "id"
-    if fields[made.id] then
-      wrong(made.at, '%s: the field "%s" has the name of the id; `id = "..."` renames the id', made.what, made.id)
-    end
-    made.path = made.path or "/" .. made.name
-    if made.path:sub(1, 1) ~= "/" then made.path = "/" .. made.path end
-    made.indexes = {}
-    for _, field in ipairs(made.fields) do
-      if fields[field.renamed_from] then
-        wrong(field.at, '%s: field %s is renamed_from "%s", which is declared too', made.what, field.name,
-          field.renamed_from)
-      end
-      if field.unique then
-        made.indexes[#made.indexes + 1] = { unique = true, at = field.at, field.name }
-      elseif field.index then
-        made.indexes[#made.indexes + 1] = { at = field.at, field.name }
-      end
-    end
+    check_table(made)
     if made.unique then
       local lists = type(made.unique[1]) == "table" and made.unique or { made.unique }
       for _, columns in ipairs(lists) do
-        check_columns(made, "unique", columns, fields)
+        check_columns(made, "unique", columns, made.field_set)
         made.indexes[#made.indexes + 1] = { unique = true, at = made.at, table.unpack(columns) }
       end
-    end
-    for _, finder in ipairs(list_of(made.finders or {})) do
-      check_columns(made, "finder " .. finder, made.finders[finder], fields)
-      made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(made.finders[finder]) }
     end
   end)
 
@@ -233,12 +238,80 @@ local policy = declaration_word("policy",
     if #made.on == 0 then wrong(made.at, "%s: `on` names no event", made.what) end
   end)
 
+-- by: "orderId", or { orderId = { Shipped = "orderId" } } where an event has the value in another field than its key.
+local function check_by(made, fields)
+  local field, from = made.by, {}
+  if type(field) == "table" then
+    field, from = next(made.by)
+    if type(field) ~= "string" or type(from) ~= "table" or next(made.by, field) ~= nil then
+      wrong(made.at, '%s: by names one field: by = "orderId", or by = { orderId = { Shipped = "orderId" } }', made.what)
+    end
+  end
+  if not fields[field] then
+    wrong(made.at, '%s: by names the field "%s", which is not declared%s', made.what, field,
+      did_you_mean(field, fields))
+  end
+  for name in pairs(from) do
+    if not made.on[name] then
+      wrong(made.at, '%s: by names the event "%s", which is not in on%s', made.what, tostring(name),
+        did_you_mean(name, made.on))
+    end
+  end
+  made.by, made.from = field, from
+end
+
+local function check_on(made)
+  if next(made.on) == nil then wrong(made.at, "%s: `on` names no event", made.what) end
+  for name, fn in pairs(made.on) do
+    if type(name) ~= "string" or type(fn) ~= "function" then
+      wrong(made.at, "%s: on is a table { Event = function(row, event) ... end }; its entry %s is a %s", made.what,
+        tostring(name), type(fn))
+    end
+  end
+end
+
+local view = declaration_word("view",
+  { service = "string", rel = "string", path = "string", id = "string", by = "string|table", fields = "table",
+    finders = "table", on = "table" },
+  function(made)
+    for _, name in ipairs { "by", "on" } do need(made.what, made.at, made, name) end
+    check_table(made)
+    for _, field in ipairs(made.fields) do
+      if field.unique then
+        wrong(made.at, '%s: field "%s" cannot be unique; a view has one row for each value of the field in `by`',
+          made.what, field.name)
+      end
+    end
+    check_on(made)
+    check_by(made, made.field_set)
+    table.insert(made.indexes, 1, { unique = true, at = made.at, made.by })
+    made.view = true
+  end)
+
+-- The field of an event that says which row it is about: its key, unless `by` names another.
+local function check_source(made, source)
+  local field = made.from[source.name] or source.key_field
+  local declared = {}
+  for _, each in ipairs(source.fields) do declared[each.name] = true end
+  if not declared[field] then
+    wrong(made.at, '%s: by names the field "%s" of %s, which is not declared%s', made.what, tostring(field),
+      source.name, did_you_mean(field, declared))
+  end
+  made.from[source.name] = field
+end
+
+-- What brings a view its events. boot.lua gives it its function.
+local function policy_of(made)
+  return { kind = "policy", name = "view " .. made.name, service = made.service, on = list_of(made.on), view = made,
+    at = made.at, what = made.what }
+end
+
 -- ---- the whole ----
 
 -- words: the declaring words for the environment of scripts.
 function declare.words(state)
   return {
-    event = event, resource = resource, route = route, policy = policy,
+    event = event, resource = resource, route = route, policy = policy, view = view,
     integer = field_word("integer"), number = field_word("number"), text = field_word("text"),
     boolean = field_word("boolean"), timestamp = field_word("timestamp"), json = field_word("json"),
     decimal = decimal,
@@ -332,7 +405,7 @@ function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
     policies = {}, breakers = {}, try = state.system.try }
   local lists = { event = program.events, resource = program.resources, route = program.routes,
-    policy = program.policies }
+    policy = program.policies, view = program.resources }
   local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }
   for _, made in ipairs(declare.host_events) do events[made.name] = made end
   for _, made in ipairs(state.declared) do
@@ -342,10 +415,15 @@ function declare.finish(state)
     end
     local name = made.kind == "event" and made.name or made.service .. "\0" .. made.name
     if made.kind == "route" then name = made.method .. " " .. made.path end
-    once(seen[made.kind], made, name)
+    once(seen[made.kind == "view" and "resource" or made.kind], made, name)
     if made.kind == "event" then events[made.name] = made end
     local list = lists[made.kind]
     list[#list + 1] = made
+    if made.kind == "view" then
+      local feeding = policy_of(made)
+      once(seen.policy, feeding, made.service .. "\0" .. feeding.name)
+      table.insert(program.policies, feeding)
+    end
   end
   table.move(declare.host_events, 1, #declare.host_events, #program.events + 1, program.events)
   for _, made in ipairs(program.policies) do
@@ -356,6 +434,7 @@ function declare.finish(state)
       if made.key and made.key ~= events[name].key_field then
         wrong(made.at, '%s: key = "%s", but the key of %s is "%s"', made.what, made.key, name, events[name].key_field)
       end
+      if made.view then check_source(made.view, events[name]) end
     end
   end
   for _, name in ipairs(list_of(state.system.breakers)) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What runs for a request to a resource or route, whether it came over HTTP or from a sibling.
+-- What runs for a request to a resource or route, whether it came over HTTP or from a sibling, and for views.
 local core = ...
 
 local dispatch = {}
@@ -75,6 +75,12 @@ local function answer(value, status)
     return { status = status or 200, headers = headers, body = value or "" }
   end
   return setmetatable({ status = status or 200, headers = headers, text = core.json.encode(value) }, answer_mark)
+end
+
+-- An event for a view: its function changes the one row that the event is about, and nothing else.
+function dispatch.view(view, event, meta)
+  local row = core.view_begin(view.name, event[view.from[meta.type]])
+  core.view_end(row, view.on[meta.type](row, event, meta))
 end
 
 -- A call of a sibling, already inside its scope. call: { kind, method, path, query, body, params, service,

@@ -104,7 +104,7 @@ static int rename_policy(struct store *s, const struct store_switch_policy *p, s
     return sqlite3_changes(s->conn.db) > 0;
 }
 
-/* Carries renamed_from over, or makes a row that begins at the newest event. */
+/* Carries renamed_from over, or makes a row that begins at the newest event, or at the first. */
 static int make_policy(struct store *s, const struct store_switch_policy *p, bool *ret_made,
                        struct err *err)
 {
@@ -119,7 +119,7 @@ static int make_policy(struct store *s, const struct store_switch_policy *p, boo
         return -1;
     sqlite_stmts_bind_text(stmt, 1, p->service);
     sqlite_stmts_bind_text(stmt, 2, p->name);
-    sqlite3_bind_int64(stmt, 3, s->next_seq);
+    sqlite3_bind_int64(stmt, 3, p->from_first ? 0 : s->next_seq);
     int rc = sqlite_stmts_run(stmt);
     *ret_made = rc == SQLITE_DONE;
     return *ret_made ? 0 : sqlite_db_fail(&s->conn, rc, "write a policy", err);
@@ -160,13 +160,12 @@ int sqlite_log_policy(struct store *s, struct arena *a, const struct store_switc
     return found < 0 ? -1 : 0;
 }
 
-int store_log_policy(struct store *s, struct arena *a, struct str service, struct str name,
-                     struct str renamed_from, struct store_policy *ret, struct err *err)
+int store_log_policy(struct store *s, struct arena *a, const struct store_switch_policy *policy,
+                     struct store_policy *ret, struct err *err)
 {
     assert(!s->thread);
     bool made;
-    struct store_switch_policy policy = {service, name, renamed_from, NULL, 0};
-    return sqlite_log_policy(s, a, &policy, ret, &made, err);
+    return sqlite_log_policy(s, a, policy, ret, &made, err);
 }
 
 int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret,

@@ -92,14 +92,16 @@ static bool is_declared(const struct store_switch_policy *p, struct str type)
 }
 
 /* Since when the policy wants each of its types. A new policy, and a type that came later, begin at
- * the newest event; one that was there before types were kept has seen them from its own start. */
+ * the newest event (from_first: a new one at the first); one that was there before types were kept
+ * has seen them from its own start. */
 static int switch_types(struct store *s, struct arena *a, const struct store_switch_policy *p,
                         bool made, struct store_policy *ret, struct err *err)
 {
     struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct since));
     if (read_since(s, ret->number, &rows, err) < 0)
         return -1;
-    int64_t start = made || rows.count > 0 ? s->next_seq : 0;
+    bool all = made ? p->from_first : rows.count == 0;
+    int64_t start = all ? 0 : s->next_seq;
     ret->since = arena_zalloc(a, (size_t)p->type_count * sizeof(int64_t) + 1);
     for (int i = 0; i < p->type_count; i++) {
         const struct since *row = find_since(&rows, p->types[i]);

@@ -207,9 +207,15 @@ static inline enum outcome fail_bad_keys(struct world *w, const struct bus_deliv
     return w->bad[key_of(d)] ? FAIL : SUCCEED;
 }
 
+/* Where one event of a key runs at a time. */
+static inline struct str queue_of(const struct bus_delivery *d)
+{
+    return d->policy->view ? d->policy->name : d->policy->service;
+}
+
 static inline void leave(struct world *w, struct bus_delivery *d)
 {
-    if (str_eq(w->busy[key_of(d)], d->policy->service))
+    if (str_eq(w->busy[key_of(d)], queue_of(d)))
         w->busy[key_of(d)] = (struct str){NULL, 0};
 }
 
@@ -273,9 +279,9 @@ static inline void deliver(void *ctx, struct bus_delivery *d)
     assert_true(
         str_eq(d->event->values[store_event_field(d->event->type, STR("name"))].s, str_from(name)));
     assert_int_equal(bus_worker_of(w->bus, service, d->event->key), place->number);
-    assert_false(str_eq(w->busy[key_of(d)], service)); /* one at a time */
+    assert_false(str_eq(w->busy[key_of(d)], queue_of(d))); /* one at a time */
     if (w->busy[key_of(d)].n == 0)
-        w->busy[key_of(d)] = service;
+        w->busy[key_of(d)] = queue_of(d);
     d->owner = place;
     enum outcome outcome = w->decide ? w->decide(w, d) : SUCCEED;
     vec_reserve(&w->runs, &w->run_cap, w->run_count + 1, sizeof(*w->runs));

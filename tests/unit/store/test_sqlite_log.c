@@ -185,8 +185,8 @@ static int64_t make_policy(struct fixture *f, struct str name, struct str from,
                            struct store_policy *ret)
 {
     struct err err = {0};
-    fixture_expect_ok(store_log_policy(f->store, f->arena, STR("delivery"), name, from, ret, &err),
-                      &err);
+    struct store_switch_policy policy = {.service = STR("delivery"), name, from};
+    fixture_expect_ok(store_log_policy(f->store, f->arena, &policy, ret, &err), &err);
     return ret->number;
 }
 

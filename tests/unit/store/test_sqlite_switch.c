@@ -115,8 +115,8 @@ static void emit_orders(struct fixture *f, int count)
     }
 }
 
-static const struct store_switch_policy ship = {
-    {"delivery", 8}, {"ship", 4}, {NULL, 0}, types_one, 1};
+static const struct store_switch_policy ship = {{"delivery", 8}, {"ship", 4}, {NULL, 0},
+                                                types_one,       1,           false};
 
 static void the_first_generation_is_made_before_the_start(void **state)
 {
@@ -145,8 +145,8 @@ static void all_changes_come_with_one_switch(void **state)
 {
     struct fixture *f = *state;
     struct next *n = next_new(f);
-    struct store_switch_policy policies[] = {ship,
-                                             {STR("payment"), STR("pay"), STR(""), types_two, 2}};
+    struct store_switch_policy policies[] = {
+        ship, {STR("payment"), STR("pay"), STR(""), types_two, 2, false}};
     int64_t order = fixture_order(f, 3);
     emit_orders(f, 5);
     struct store_switch sw = switch_of(f, &n->schema, policies, 2);
@@ -389,8 +389,9 @@ static void lanes_go_by_the_name_of_the_table(void **state)
 static void policies_keep_their_place_and_new_ones_begin_at_the_switch(void **state)
 {
     struct fixture *f = *state;
-    struct store_switch_policy renamed = {STR("delivery"), STR("send"), STR("ship"), types_two, 2},
-                               pay = {STR("payment"), STR("pay"), STR(""), types_two, 2};
+    struct store_switch_policy renamed = {STR("delivery"), STR("send"), STR("ship"),
+                                          types_two,       2,           false},
+                               pay = {STR("payment"), STR("pay"), STR(""), types_two, 2, false};
     struct store_switch sw = switch_of(f, &f->schema, &ship, 1);
     emit_orders(f, 3);
     struct store_switched s = must_switch(f, &sw);
@@ -431,9 +432,7 @@ static void policies_from_before_types_were_kept_have_seen_them_all(void **state
     struct store_policy row;
     struct store_conf conf = fixture_conf(f);
     f->store = store_open(&conf, &err);
-    fixture_expect_ok(store_log_policy(f->store, f->arena, ship.service, ship.name,
-                                       ship.renamed_from, &row, &err),
-                      &err);
+    fixture_expect_ok(store_log_policy(f->store, f->arena, &ship, &row, &err), &err);
     struct store_switch sw = switch_of(f, &f->schema, &ship, 1);
     struct store_switched s = must_switch(f, &sw);
     assert_int_equal(s.policies[0].number, row.number);
