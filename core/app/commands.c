@@ -68,6 +68,15 @@ static const struct command {
     {"services", commands_state_services, "[list]", "services and their policies", COMMON OUTPUT},
     {"breakers", commands_state_breakers, "[list]", "circuit breakers and their counts",
      COMMON OUTPUT},
+    {"schema", commands_schema, "show | prune --backup FILE [SYSTEM] [FLAGS]",
+     "tables of a data folder, and removing what is declared no longer",
+     "Reads the data folder itself, ./data/SYSTEM unless --data names another; `show` also while "
+     "a\n"
+     "server runs. `prune` wants it stopped: it writes a backup and drops hidden columns and "
+     "tables.\n"
+     "  --data DIR               data folder\n"
+     "  --backup FILE            prune: where the whole store is copied to first; a new file\n"
+     "  --dry-run                prune: only say what would be dropped\n" OUTPUT},
     {"version", run_version, "", "print the version", ""},
     {"help", run_help, "[COMMAND]", "print help", ""},
 };

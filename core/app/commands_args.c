@@ -26,6 +26,7 @@ static const struct flag {
     {"--all", offsetof(struct commands_args, all), true},
     {"--dry-run", offsetof(struct commands_args, dry_run), true},
     {"--scripts", offsetof(struct commands_args, scripts), false},
+    {"--backup", offsetof(struct commands_args, backup), false},
 };
 
 #define FLAGS (sizeof(known) / sizeof(known[0]))

@@ -11,7 +11,7 @@
 struct commands_args {
     struct client_conf client;
     struct str output, from, limit, type, service, key, policy;
-    struct str scripts;
+    struct str scripts, backup;
     bool follow, all, dry_run;
     bool json; /* -o json */
     struct str words[COMMANDS_WORDS];
@@ -63,3 +63,4 @@ int commands_state_breakers(int argc, char **argv);
 int commands_state_status(int argc, char **argv);
 int commands_reload_start(int argc, char **argv);
 int commands_reload_generations(int argc, char **argv);
+int commands_schema(int argc, char **argv);

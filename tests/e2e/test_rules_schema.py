@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What becomes of tables when declarations change in a running server."""
+import json
 import os
+import re
+import sqlite3
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, case, eventually, main, temp_dir, write_files  # noqa: E402
+from harness import Server, case, command, eventually, main, temp_dir, write_files  # noqa: E402
 
 SYSTEM = "systems/lab.lua"
 NOTES = "routes/lab/notes.lua"
@@ -128,6 +131,88 @@ def newer_key():
     late.join(20)
     assert answers and answers[0].status == 409 and answers[0].json["code"] == "exists", answers
     assert len(rows(server)) == 1, rows(server)
+
+
+def schema(server, *args, code=0):
+    done = command("schema", *args, "--data", server.data)
+    assert done[0] == code, done
+    return done[1] if code == 0 else done[2]
+
+
+STAMPS = """return resource "stamps" { service = "lab", fields = { text "colour" } }
+"""
+
+
+@case("RULES-3f schema show: tables, columns, types, hidden ones, indexes, rows, while the server runs and when it is gone")
+def show():
+    server = lab('text "what" { unique = true }', 'decimal(2) "n"', **{"routes/lab/stamps.lua": STAMPS})
+    for what in ("a", "b"):
+        create(server, {"what": what, "n": 1.5})
+    os.remove(os.path.join(server.scripts, "routes/lab/stamps.lua"))
+    put(server, 'text "title" { renamed_from = "what", unique = true }', 'text "more"')
+    reload(server)
+    expected = {"generation": 2, "tables": [
+        {"table": "lab.notes", "rows": 2, "hidden": False, "columns": [
+            {"name": "title", "column": "what", "type": "text", "hidden": False},
+            {"name": "n", "column": "n", "type": "decimal(2)", "hidden": True},
+            {"name": "more", "column": "more", "type": "text", "hidden": False}],
+         "indexes": [{"fields": ["title"], "unique": True}]},
+        {"table": "lab.stamps", "rows": 0, "hidden": True, "columns": [
+            {"name": "colour", "column": "colour", "type": "text", "hidden": True}], "indexes": []}]}
+    assert json.loads(schema(server, "show", "-o", "json")) == expected
+    assert server.stop() == 0
+    assert json.loads(schema(server, "show", "-o", "json")) == expected
+    text = schema(server, "show")
+    assert re.search(r"^lab.notes +2 rows$", text, re.M) and re.search(r"decimal\(2\) +n +hidden$", text, re.M), text
+    assert re.search(r"text +title +column what$", text, re.M) and re.search(r"unique +title$", text, re.M), text
+    assert "lab.stamps" in text and "0 rows, hidden" in text, text
+    assert "there is no data" in command("schema", "show", "--data", server.data + "-not")[2]
+
+
+def ask(path, sql):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+@case("RULES-3g schema prune drops what is hidden, only offline and after a backup, and says so first")
+def prune():
+    server = lab('text "what"', "integer \"n\" { index = true }", **{"routes/lab/stamps.lua": STAMPS})
+    create(server, {"what": "kept", "n": 7})
+    assert server.request("POST", "/stamps", {"colour": "blue"}).json["id"] == 1
+    os.remove(os.path.join(server.scripts, "routes/lab/stamps.lua"))
+    put(server, 'text "title" { renamed_from = "what" }')
+    reload(server)
+    backup = os.path.join(temp_dir(), "before.db")
+    assert "wants the server stopped" in schema(server, "prune", "--backup", backup, code=1)
+    assert not os.path.exists(backup)
+    assert server.stop() == 0
+    data = os.path.join(server.data, "moontide.db")
+    assert "needs --backup" in schema(server, "prune", code=2)
+    said = schema(server, "prune", "--dry-run").splitlines()
+    assert said == ["would drop column lab.notes.n (1 rows)", "would drop table lab.stamps (1 rows)"], said
+    with open(backup, "w", encoding="utf-8") as file:
+        file.write("somebody's")
+    assert "is there already" in schema(server, "prune", "--backup", backup, code=1)
+    assert ask(data, 'SELECT what, n FROM "lab.notes"') == [("kept", 7)]
+    os.remove(backup)
+    done = json.loads(schema(server, "prune", "--backup", backup, "-o", "json"))
+    assert done == {"dry_run": False, "dropped": ["column lab.notes.n (1 rows)", "table lab.stamps (1 rows)"]}, done
+    assert ask(data, 'SELECT what FROM "lab.notes"') == [("kept",)]
+    assert ask(data, "SELECT name FROM pragma_table_info('lab.notes')") == [("id",), ("_version",), ("what",)]
+    assert ask(data, "SELECT count(*) FROM sqlite_schema WHERE name='lab.stamps'") == [(0,)]
+    assert ask(backup, 'SELECT what, n FROM "lab.notes"') == [("kept", 7)]
+    assert ask(backup, 'SELECT colour FROM "lab.stamps"') == [("blue",)]
+    assert "nothing to drop" in schema(server, "prune", "--backup", backup)
+    server.start()
+    assert rows(server) == [{"id": 1, "title": "kept"}], rows(server)
+    write_files(server.scripts, {"routes/lab/stamps.lua": STAMPS})
+    put(server, 'text "title" { renamed_from = "what" }', 'text "n"')  # of another type than the one that is gone
+    reload(server)
+    assert server.request("GET", "/stamps").json == []
+    assert server.request("POST", "/stamps", {"colour": "red"}).json["id"] > 1  # an id is never used again
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ static int make_file(struct store *s, struct err *err)
     return failed;
 }
 
-static int check_file(struct store *s, struct err *err)
+/* Is it a store that this build understands? *ret_empty: there is nothing in it yet. */
+static int check_file(struct store *s, bool *ret_empty, struct err *err)
 {
     int64_t pages, id, format;
     if (read_int(&s->conn, "PRAGMA page_count", &pages, err) < 0 ||
@@ -97,8 +98,9 @@ static int check_file(struct store *s, struct err *err)
             return err_set(err, ERR_CONFIG, "%s is not a Moontide data file", s->path);
         return err_wrap(err, "%s", s->path);
     }
+    *ret_empty = pages == 0;
     if (pages == 0)
-        return make_file(s, err);
+        return 0;
     if (id != ENGINE_APPLICATION_ID)
         return err_set(err, ERR_CONFIG, "%s is not a Moontide data file", s->path);
     if (format > ENGINE_FORMAT)
@@ -106,6 +108,14 @@ static int check_file(struct store *s, struct err *err)
                        "%s was written by a newer Moontide (format %lld, this one knows %d)",
                        s->path, (long long)format, ENGINE_FORMAT);
     return 0;
+}
+
+static int check_or_make(struct store *s, struct err *err)
+{
+    bool empty;
+    if (check_file(s, &empty, err) < 0)
+        return -1;
+    return empty ? make_file(s, err) : 0;
 }
 
 static int on_wal(void *arg, sqlite3 *db, const char *name, int frames)
@@ -167,7 +177,7 @@ static int open_writer(struct store *s, struct err *err)
 {
     if (sqlite_db_connect(s, &s->conn, ENGINE_WRITER_CACHE_KIB, false, err) < 0)
         return -1;
-    if (check_file(s, err) < 0 || use_wal(s, err) < 0 ||
+    if (check_or_make(s, err) < 0 || use_wal(s, err) < 0 ||
         sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || load_mark(s, err) < 0) {
         sqlite_db_disconnect(&s->conn);
         return -1;
@@ -183,6 +193,14 @@ static int open_writer(struct store *s, struct err *err)
 void sqlite_db_init(void)
 {
     pthread_once(&configured, configure);
+}
+
+int sqlite_db_check(struct store *s, struct err *err)
+{
+    bool empty;
+    if (check_file(s, &empty, err) < 0)
+        return -1;
+    return empty ? err_set(err, ERR_NOT_FOUND, "there is nothing in %s yet", s->path) : 0;
 }
 
 int sqlite_db_connect(struct store *s, struct sqlite_conn *conn, int cache_kib, bool query_only,

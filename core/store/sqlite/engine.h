@@ -129,6 +129,8 @@ void sqlite_db_init(void);
 /* Opens a connection to the store's file with all pragmas but those of the file itself. */
 int sqlite_db_connect(struct store *s, struct sqlite_conn *conn, int cache_kib, bool query_only,
                       struct err *err);
+/* Whether the file is one of Moontide's that this build understands, and not empty. */
+int sqlite_db_check(struct store *s, struct err *err);
 void sqlite_db_disconnect(struct sqlite_conn *conn);
 /* Closes the writer's connection and opens it again; then the state in memory is that of the file.
  */
