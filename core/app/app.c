@@ -154,8 +154,6 @@ static void worker_drained(void *ctx)
 
 static int open_workers(struct app *a, struct generation *g, struct err *err)
 {
-    struct http_limits limits = HTTP_LIMITS_DEFAULT;
-    limits.connections = limits.connections / a->worker_count + 1;
     a->workers = xcalloc((size_t)a->worker_count, sizeof(*a->workers));
     a->share = http_share_new(a->worker_count);
     for (int i = 0; i < a->worker_count; i++) {
@@ -171,7 +169,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .program = a->program,
             .listen_fd = a->listen_fd,
             .share = a->share,
-            .limits = limits,
+            .limits = a->config->http,
             .main_mailbox = a->mailbox,
             .on_drained = worker_drained,
             .ctx = a,

@@ -6,9 +6,11 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define DRAIN_NS (10 * NS_PER_S)
+#define DESCRIPTORS_OWN 512 /* store, loops, admin side, connections that are being refused */
 
 /* DATA/run.json: where the commands find the server. */
 static void run_file_path(const struct app *a, struct buf *out)
@@ -121,6 +123,20 @@ static int take_signals(struct app *a, struct err *err)
     return a->signals != NULL ? 0 : -1;
 }
 
+/* Shells give a process 1,024 descriptors and allow it many more; 10,000 connections need one each.
+ */
+static void raise_descriptors(const struct config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)config->http.connections + DESCRIPTORS_OWN;
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < wanted)
+        log_event(LOG_WARN, "fewer descriptors than http.connections may need",
+                  LOG_I("descriptors", (int64_t)limit.rlim_max), LOG_I("wanted", (int64_t)wanted));
+}
+
 static int report(const struct err *err)
 {
     fprintf(stderr, "moontide: %s\n", err->message);
@@ -132,6 +148,7 @@ int app_run(const struct config *config)
     struct app a;
     struct err err;
     log_set_level(config->log_level);
+    raise_descriptors(config);
     if (app_open(&a, config, &err) != 0 || take_signals(&a, &err) != 0 ||
         write_run_file(&a, &err) != 0) {
         app_close(&a);

@@ -11,12 +11,15 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define WORKERS_MAX 64
 #define OUTSTANDING_DEFAULT 4096
 #define OUTSTANDING_MAX 1000000
+#define HOUR_MS 3600000
+#define BYTES_PER_S_MAX 1000000000
 
 typedef int setting_fn(struct config *c, struct str value, const char **ret_expected);
 
@@ -83,32 +86,46 @@ static int set_log_level(struct config *c, struct str value, const char **ret_ex
     return log_level_from(value, &c->log_level) ? 0 : -1;
 }
 
-static int set_outstanding(struct config *c, struct str value, const char **ret_expected)
-{
-    int64_t n;
-    *ret_expected = "a number from 1 to 1000000";
-    if (!str_to_int(value, &n) || n < 1 || n > OUTSTANDING_MAX)
-        return -1;
-    c->max_outstanding = n;
-    return 0;
-}
+#define NUMBER(member, least, most)                                                                \
+    {                                                                                              \
+        offsetof(struct config, member), sizeof(((struct config *)NULL)->member), least, most      \
+    }
+
+#define NO_NUMBER                                                                                  \
+    {                                                                                              \
+        0, 0, 0, 0                                                                                 \
+    }
 
 static const struct setting {
     const char *path;
-    setting_fn *set; /* NULL: the first name of overrides */
+    setting_fn *set; /* NULL: a number, or the first name of overrides */
+    struct number {
+        size_t offset, size; /* of an integer in struct config */
+        int64_t least, most; /* most 0: no number */
+    } number;
 } settings[] = {
-    {"listen", set_listen},
-    {"admin", set_admin},
-    {"data", set_data},
-    {"scripts", set_scripts},
-    {"workers", set_workers},
-    {"log_level", set_log_level},
-    {"admin_token_file", set_token_file},
-    {"bus.max_outstanding", set_outstanding},
-    {"breakers", NULL},
-    {"services", NULL},
-    {"json", NULL},
-    {"config", NULL},
+    {"listen", set_listen, NO_NUMBER},
+    {"admin", set_admin, NO_NUMBER},
+    {"data", set_data, NO_NUMBER},
+    {"scripts", set_scripts, NO_NUMBER},
+    {"workers", set_workers, NO_NUMBER},
+    {"log_level", set_log_level, NO_NUMBER},
+    {"admin_token_file", set_token_file, NO_NUMBER},
+    {"bus.max_outstanding", NULL, NUMBER(max_outstanding, 1, OUTSTANDING_MAX)},
+    {"http.request_line_bytes", NULL, NUMBER(http.request_line_bytes, 64, 1 << 20)},
+    {"http.headers_bytes", NULL, NUMBER(http.headers_bytes, 64, 16 << 20)},
+    {"http.headers", NULL, NUMBER(http.headers_count, 1, 10000)},
+    {"http.body_bytes", NULL, NUMBER(http.body_bytes, 1, 64 << 20)},
+    {"http.header_timeout_ms", NULL, NUMBER(http.headers_ms, 1, HOUR_MS)},
+    {"http.body_timeout_ms", NULL, NUMBER(http.body_idle_ms, 1, HOUR_MS)},
+    {"http.body_bytes_per_s", NULL, NUMBER(http.body_bytes_per_s, 1, BYTES_PER_S_MAX)},
+    {"http.write_timeout_ms", NULL, NUMBER(http.write_ms, 1, HOUR_MS)},
+    {"http.keep_alive_ms", NULL, NUMBER(http.keep_alive_ms, 1, HOUR_MS)},
+    {"http.connections", NULL, NUMBER(http.connections, 1, 1000000)},
+    {"breakers", NULL, NO_NUMBER},
+    {"services", NULL, NO_NUMBER},
+    {"json", NULL, NO_NUMBER},
+    {"config", NULL, NO_NUMBER},
 };
 
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
@@ -119,12 +136,18 @@ static struct str first_name(struct str path)
     return (struct str){path.p, dot ? (size_t)(dot - path.p) : path.n};
 }
 
+static bool has_value(const struct setting *s)
+{
+    return s->set || s->number.most > 0;
+}
+
 static const struct setting *find_setting(struct str path)
 {
     struct str first = first_name(path);
     for (size_t i = 0; i < SETTINGS; i++) {
         struct str name = str_from(settings[i].path);
-        if (settings[i].set ? str_eq(path, name) : str_eq(first, name) && first.n + 1 < path.n)
+        if (has_value(&settings[i]) ? str_eq(path, name)
+                                    : str_eq(first, name) && first.n + 1 < path.n)
             return &settings[i];
     }
     return NULL;
@@ -164,6 +187,18 @@ static void add_override(struct config *c, struct str path, struct str value, st
         arena_str(c->arena, path), arena_str(c->arena, value), arena_str(c->arena, origin), false};
 }
 
+static int set_number(struct config *c, const struct number *number, struct str value)
+{
+    int64_t n;
+    char *at = (char *)c + number->offset;
+    if (!str_to_int(value, &n) || n < number->least || n > number->most)
+        return -1;
+    int narrow = (int)n;
+    assert(number->size == sizeof(n) || (number->size == sizeof(narrow) && narrow == n));
+    memcpy(at, number->size == sizeof(n) ? (void *)&n : (void *)&narrow, number->size);
+    return 0;
+}
+
 static struct str lower_path(struct arena *a, struct str path)
 {
     char *p = arena_alloc(a, path.n + 1);
@@ -177,16 +212,22 @@ int config_set(struct config *c, struct str path, struct str value, struct str o
                struct err *err)
 {
     const char *expected;
+    char range[64];
     path = lower_path(c->arena, path);
     const struct setting *s = find_setting(path);
     if (!s)
         return refuse_unknown(path, origin, nearest_setting(path), err);
-    if (!s->set) {
+    if (!has_value(s)) {
         add_override(c, path, value, origin);
         return 0;
     }
-    if (s->set(c, value, &expected) == 0)
+    if (s->set ? s->set(c, value, &expected) == 0 : set_number(c, &s->number, value) == 0)
         return 0;
+    if (!s->set) {
+        snprintf(range, sizeof(range), "a number from %lld to %lld", (long long)s->number.least,
+                 (long long)s->number.most);
+        expected = range;
+    }
     return err_set(err, ERR_CONFIG, "%.*s: %s: expected %s, got \"%.*s\"", STR_ARG(origin), s->path,
                    expected, STR_ARG(value));
 }
@@ -244,6 +285,7 @@ static void set_defaults(struct config *c)
     c->workers = cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (int)cores;
     c->log_level = LOG_INFO;
     c->max_outstanding = OUTSTANDING_DEFAULT;
+    c->http = (struct http_limits)HTTP_LIMITS_DEFAULT;
 }
 
 /* Below ./data, one folder a system. */

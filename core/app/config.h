@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/server.h"
 
 /* Settings of a process: built-in < system file < --config FILE < environment < flags. */
 struct config {
@@ -19,6 +20,7 @@ struct config {
     enum log_level log_level;
     bool watch;              /* reload when a script is saved */
     int64_t max_outstanding; /* bus.max_outstanding */
+    struct http_limits http; /* http.*: of the gateway */
     /* Overrides of what the system file says, outermost last: from --config, environment and --set,
      * as dotted paths in lower case. The loader lays them over the system's table:
      * "breakers.payment.timeout_ms" = "610". Their first name is one of breakers, services, json,

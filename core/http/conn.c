@@ -76,7 +76,7 @@ static void on_output_moved(struct evbuffer *out, const struct evbuffer_cb_info 
     (void)out;
     if (info->n_deleted == 0 && info->orig_size > 0)
         return;
-    c->write_deadline_ns = after_ms(c, c->server->limits.body_idle_ms);
+    c->write_deadline_ns = after_ms(c, c->server->limits.write_ms);
     arm(c, c->write_deadline_ns);
 }
 
@@ -162,6 +162,17 @@ static enum http_parse_verdict parse_head(struct http_conn *c, size_t available)
     return http_parse_head(&c->parse, (const char *)evbuffer_pullup(in, -1), available);
 }
 
+/* Each part of a body gives it time for the next, but no more than all that came so far has
+ * earned. */
+static void set_body_deadline(struct http_conn *c)
+{
+    const struct http_limits *limits = &c->server->limits;
+    int64_t earned_ns = (int64_t)c->parse.wire_bytes * NS_PER_S / limits->body_bytes_per_s;
+    int64_t last_ns = c->body_began_ns + limits->body_idle_ms * NS_PER_MS + earned_ns;
+    int64_t idle_ns = after_ms(c, limits->body_idle_ms);
+    set_read_deadline(c, idle_ns < last_ns ? idle_ns : last_ns);
+}
+
 static bool accept_head(struct http_conn *c)
 {
     c->began = true;
@@ -169,7 +180,8 @@ static bool accept_head(struct http_conn *c)
     if (!c->parse.has_body)
         return handle(c);
     c->state = HTTP_CONN_BODY;
-    set_read_deadline(c, after_ms(c, c->server->limits.body_idle_ms));
+    c->body_began_ns = loop_now_ns(c->server->loop);
+    set_body_deadline(c);
     if (c->parse.expects_continue && evbuffer_get_length(input_of(c)) == 0)
         buf_lit(http_conn_out(c), "HTTP/1.1 100 Continue\r\n\r\n");
     return true;
@@ -209,7 +221,7 @@ static bool step_body(struct http_conn *c)
         c->dead = c->eof;
         return false;
     }
-    set_read_deadline(c, after_ms(c, c->server->limits.body_idle_ms));
+    set_body_deadline(c);
     const char *data = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
     enum http_parse_verdict verdict = http_parse_body(&c->parse, data, n, &used);
     if (verdict == HTTP_PARSE_REFUSED)
@@ -379,7 +391,7 @@ static struct http_conn *conn_new(struct http_server *s, int fd)
 
 void http_conn_accept(struct http_server *s, int fd)
 {
-    bool beyond = s->conn_count - s->refused_count >= s->limits.connections;
+    bool beyond = !http_server_admit(s);
     int on = 1;
     if (beyond && s->refused_count >= REFUSED_MAX) {
         close(fd);
@@ -391,6 +403,8 @@ void http_conn_accept(struct http_server *s, int fd)
     if (!c) {
         close(fd);
         http_share_count(s->slot, -1);
+        if (!beyond)
+            http_share_release(s->slot);
         return;
     }
     if (!beyond)

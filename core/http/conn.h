@@ -33,6 +33,7 @@ struct http_conn {
     struct loop_defer again;        /* goes on at the end of the turn */
     int64_t read_deadline_ns;       /* INT64_MAX: none */
     int64_t write_deadline_ns;      /* meaningful while output waits */
+    int64_t body_began_ns;
     size_t lingered_bytes;
     bool began;   /* a byte of the request being read has come */
     bool served;  /* there was an answer before */
@@ -112,6 +113,12 @@ void http_conn_answered(struct http_conn *c, bool keep_alive);
 bool http_share_hand_over(struct http_server *s, int fd);
 /* A connection more or less; slot may be NULL. */
 void http_share_count(struct http_share_slot *slot, int change);
+/* True if the servers that share hold fewer than limit connections: one more is counted then, until
+ * it is released. Those that are only told of the limit are not counted. */
+bool http_share_admit(struct http_share_slot *slot, int limit);
+void http_share_release(struct http_share_slot *slot);
+/* Of server.c: true if there is room for one more connection, which is counted then. */
+bool http_server_admit(struct http_server *s);
 /* Of server.c: a connection is gone. */
 void http_server_forget(struct http_server *s, const struct http_conn *c);
 /* Of answer.c: answers for the server itself, with Connection: close. Does not flush. */

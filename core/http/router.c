@@ -195,7 +195,7 @@ static void write_allow(char *out, size_t size, unsigned allowed)
     out[n] = '\0';
 }
 
-/* False if the path is too deep or an escape in it is bad: no pattern can match it then. */
+/* False if no pattern can match: the path is too deep, or an escape in it is bad. */
 static bool split_path(struct walk *w, struct arena *a, struct str path)
 {
     struct str segment;
@@ -204,8 +204,12 @@ static bool split_path(struct walk *w, struct arena *a, struct str path)
     if (path.p[path.n - 1] == '/')
         path.n--;
     while (next_segment(&path, &segment)) {
-        if (w->count == MAX_SEGMENTS || !http_url_decode(a, segment, false, &w->segments[w->count]))
+        if (w->count == MAX_SEGMENTS)
             return false;
+        if (!http_url_decode(a, segment, false, &w->segments[w->count])) {
+            w->match->malformed = true;
+            return false;
+        }
         w->count++;
     }
     return true;
@@ -259,6 +263,7 @@ void http_router_match(const struct http_router *r, struct arena *a, enum http_m
     w.match = ret;
     ret->target = NULL;
     ret->param_count = 0;
+    ret->malformed = false;
     ret->path_known = false;
     ret->allow[0] = '\0';
     if (!split_path(&w, a, path) || walk_node(&w, &r->root, 0))

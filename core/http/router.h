@@ -16,6 +16,7 @@ struct http_match {
     void *target;                         /* what was added, or NULL */
     struct str params[HTTP_ROUTE_PARAMS]; /* decoded, in order of the pattern */
     size_t param_count;
+    bool malformed;  /* an escape of the path is none, or spells no UTF-8: nothing can match it */
     bool path_known; /* the path is served, though not with this method */
     char allow[96];  /* then: the Allow header's value */
 };

@@ -120,11 +120,20 @@ static void on_drained(struct loop_defer *d)
     s->on_drained(s->drained_ctx);
 }
 
+bool http_server_admit(struct http_server *s)
+{
+    if (s->slot)
+        return http_share_admit(s->slot, s->limits.connections);
+    return s->conn_count - s->refused_count < s->limits.connections;
+}
+
 void http_server_forget(struct http_server *s, const struct http_conn *c)
 {
     s->conn_count--;
     http_share_count(s->slot, -1);
     s->refused_count -= c->refused;
+    if (!c->refused)
+        http_share_release(s->slot);
     /* Deferred, so that done may free the server. */
     if (s->draining && s->conn_count == 0)
         loop_defer(s->loop, &s->drained);

@@ -17,13 +17,20 @@ struct http_limits {
     int headers_count;                           /* 100 */
     size_t body_bytes;                           /* 1 MiB */
     int headers_ms, body_idle_ms, keep_alive_ms; /* 10 s, 30 s, 75 s */
-    int connections;                             /* of this server; beyond it: 503 and close */
-    size_t output_high_bytes;                    /* stop producing above, 256 KiB */
+    /* A body has body_idle_ms, and a second more for each so many bytes of it that came: one fed
+     * drop by drop must end too. 1 KiB. */
+    int body_bytes_per_s;
+    int write_ms;             /* a client may leave its answer unread, 30 s */
+    int connections;          /* of all servers that share; beyond it: 503 and close */
+    size_t output_high_bytes; /* stop producing above, 256 KiB */
 };
 
 #define HTTP_LIMITS_DEFAULT                                                                        \
     {                                                                                              \
-        8 << 10, 64 << 10, 100, 1 << 20, 10000, 30000, 75000, 10000, 256 << 10                     \
+        .request_line_bytes = 8 << 10, .headers_bytes = 64 << 10, .headers_count = 100,            \
+        .body_bytes = 1 << 20, .headers_ms = 10000, .body_idle_ms = 30000, .keep_alive_ms = 75000, \
+        .body_bytes_per_s = 1 << 10, .write_ms = 30000, .connections = 10000,                      \
+        .output_high_bytes = 256 << 10                                                             \
     }
 
 /* One request and its answer. Lives until the handler has answered it (http_answer,

@@ -11,6 +11,7 @@
 
 struct http_share {
     int count;
+    atomic_int admitted; /* connections of all servers, without those beyond the limit */
     struct http_share_slot slots[];
 };
 
@@ -94,4 +95,19 @@ void http_share_count(struct http_share_slot *slot, int change)
 {
     if (slot != NULL)
         atomic_fetch_add_explicit(&slot->connections, change, memory_order_relaxed);
+}
+
+bool http_share_admit(struct http_share_slot *slot, int limit)
+{
+    atomic_int *admitted = &slot->share->admitted;
+    if (atomic_fetch_add_explicit(admitted, 1, memory_order_relaxed) < limit)
+        return true;
+    atomic_fetch_sub_explicit(admitted, 1, memory_order_relaxed);
+    return false;
+}
+
+void http_share_release(struct http_share_slot *slot)
+{
+    if (slot != NULL)
+        atomic_fetch_sub_explicit(&slot->share->admitted, 1, memory_order_relaxed);
 }

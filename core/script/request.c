@@ -174,6 +174,10 @@ static void admit(struct request *r)
 static void no_route(struct request *r)
 {
     char text[300];
+    if (r->match.malformed) {
+        request_fail_code(r, ERR_INVALID, "malformed escape in the path");
+        return;
+    }
     if (!r->match.path_known) {
         snprintf(text, sizeof(text), "no such path: %.*s",
                  (int)(r->http->path.n < 200 ? r->http->path.n : 200), r->http->path.p);

@@ -67,7 +67,8 @@ static struct outcome read_request(struct http_parse *p, const char *data, const
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct http_limits limits = {256, 1024, 8, 4096, 1, 1, 1, 1, 1};
+    const struct http_limits limits = {
+        .request_line_bytes = 256, .headers_bytes = 1024, .headers_count = 8, .body_bytes = 4096};
     struct http_parse whole, split;
     if (size < 2)
         return 0;

@@ -102,7 +102,25 @@ static void without_anything_the_built_in_values_hold(void **state)
     assert_in_range(f->config.workers, 1, 64);
     assert_int_equal(f->config.log_level, LOG_INFO);
     assert_int_equal(f->config.max_outstanding, 4096);
+    assert_int_equal(f->config.http.body_bytes, 1 << 20);
+    assert_int_equal(f->config.http.headers_ms, 10000);
+    assert_int_equal(f->config.http.connections, 10000);
     assert_int_equal(f->config.override_count, 0);
+}
+
+static void SHOP_6d_limits_of_http_are_settings(void **state)
+{
+    struct fixture *f = *state;
+    assert_parses(f, "--set http.header_timeout_ms=50 --set http.body_bytes=2048 "
+                     "--set http.connections=3");
+    assert_int_equal(f->config.http.headers_ms, 50);
+    assert_int_equal(f->config.http.body_bytes, 2048);
+    assert_int_equal(f->config.http.connections, 3);
+    assert_int_equal(f->config.http.body_idle_ms, 30000);
+    assert_refused(f, "--set http.headers=0", ERR_CONFIG,
+                   "--set: http.headers: expected a number from 1 to 10000, got \"0\"");
+    assert_refused(f, "--set http.connections=1000001", ERR_CONFIG, "from 1 to 1000000");
+    assert_refused(f, "--set http.body_byte=1", ERR_CONFIG, "did you mean \"http.body_bytes\"?");
 }
 
 static void flags_are_taken_with_blank_or_equals(void **state)
@@ -330,6 +348,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(without_anything_the_built_in_values_hold),
+        CASE(SHOP_6d_limits_of_http_are_settings),
         CASE(flags_are_taken_with_blank_or_equals),
         CASE(flags_beat_environment_beats_file_beats_defaults),
         CASE(the_environment_names_the_file_too),

@@ -250,16 +250,17 @@ static void keep_alive_ends_silently_after_75_seconds(void **state)
     client_close(&c);
 }
 
-static void a_body_that_stalls_for_30_seconds_is_408_and_each_byte_counts(void **state)
+static void SHOP_6d_a_body_that_stalls_for_30_seconds_is_408(void **state)
 {
     struct world *w = *state;
     struct client c = client_open(w);
-    client_send(w, &c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
-    for (int i = 0; i < 3; i++) {
-        world_settle(w, &c);
-        world_advance_ms(w, 29999);
-        client_send(w, &c, "x");
-    }
+    struct buf part = BUF_INIT;
+    for (int i = 0; i < 40 << 10; i++)
+        buf_addc(&part, 'x');
+    client_send(w, &c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    world_settle(w, &c);
+    world_advance_ms(w, 29999);
+    client_send_n(w, &c, part.p, part.n);
     world_settle(w, &c);
     world_advance_ms(w, 29999);
     world_settle(w, &c);
@@ -268,6 +269,30 @@ static void a_body_that_stalls_for_30_seconds_is_408_and_each_byte_counts(void *
     assert_timed_out(w, &c);
     assert_int_equal(w->handled, 0);
     client_close(&c);
+    buf_deinit(&part);
+}
+
+static void SHOP_6d_a_body_fed_drop_by_drop_has_30_seconds_and_a_second_a_KiB(void **state)
+{
+    struct world *w = *state;
+    struct client sized = client_open(w), chunked = client_open(w);
+    client_send(w, &sized, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    client_send(w, &chunked, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 30; i++) {
+        world_settle(w, &sized);
+        assert_int_equal(sized.in.n + chunked.in.n, 0);
+        client_send(w, &sized, "x");
+        client_send(w, &chunked, "1\r\nx\r\n");
+        world_advance_ms(w, 1000);
+    }
+    world_settle(w, &sized);
+    assert_int_equal(sized.in.n + chunked.in.n, 0);
+    world_advance_ms(w, 1000);
+    assert_timed_out(w, &sized);
+    assert_timed_out(w, &chunked);
+    assert_int_equal(w->handled, 0);
+    client_close(&sized);
+    client_close(&chunked);
 }
 
 static void handling_takes_as_long_as_it_takes(void **state)
@@ -500,7 +525,8 @@ int main(void)
         WORLD_CASE(a_slow_head_is_408_ten_seconds_after_its_first_byte),
         WORLD_CASE(a_new_connection_has_ten_seconds_for_its_first_head),
         WORLD_CASE(keep_alive_ends_silently_after_75_seconds),
-        WORLD_CASE(a_body_that_stalls_for_30_seconds_is_408_and_each_byte_counts),
+        WORLD_CASE(SHOP_6d_a_body_that_stalls_for_30_seconds_is_408),
+        WORLD_CASE(SHOP_6d_a_body_fed_drop_by_drop_has_30_seconds_and_a_second_a_KiB),
         WORLD_CASE(handling_takes_as_long_as_it_takes),
         WORLD_CASE(a_refused_client_that_stays_is_closed_after_a_second),
         WORLD_CASE(a_refused_upload_can_be_finished_and_its_answer_read),

@@ -154,6 +154,7 @@ static void unknown_undecodable_and_inner_paths_match_nothing(void **state)
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         assert_null(match(f, HTTP_DELETE_, paths[i]));
         assert_false(f->match.path_known);
+        assert_int_equal(f->match.malformed, strchr(paths[i], '%') != NULL);
     }
 }
 
