@@ -20,7 +20,7 @@ stds.moontide = { read_globals = standard() }
 stds.spec = {
   read_globals = {
     "describe", "it", "before_each", "after_each", "expect", "request", "given", "app", "scripts", "start", "settle",
-    "restart", "rows", "row", "events", "letters", "retry_letter", "discard_letter", "faults",
+    "restart", "rows", "row", "events", "letters", "logs", "retry_letter", "discard_letter", "faults",
     assert = { other_fields = true }, clock = { other_fields = true }, breaker = { other_fields = true },
   },
 }

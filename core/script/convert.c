@@ -5,6 +5,7 @@
 
 #include "script/budget.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/record.h"
 
 #include <lauxlib.h>
@@ -267,16 +268,19 @@ static void write_record(struct buf *out, const struct record *r)
     buf_addc(out, '}');
 }
 
+bool convert_is_marked(lua_State *L, int index)
+{
+    if (!lua_getmetatable(L, index))
+        return false;
+    luaL_getmetatable(L, LIST_METATABLE);
+    bool marked = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return marked;
+}
+
 static bool is_list(lua_State *L, int index)
 {
-    if (lua_getmetatable(L, index)) {
-        luaL_getmetatable(L, LIST_METATABLE);
-        bool marked = lua_rawequal(L, -1, -2);
-        lua_pop(L, 2);
-        if (marked)
-            return true;
-    }
-    return lua_rawlen(L, index) > 0;
+    return convert_is_marked(L, index) || lua_rawlen(L, index) > 0;
 }
 
 static void write_list(lua_State *L, int index, struct buf *out, int depth)
@@ -389,6 +393,7 @@ static void write_value(lua_State *L, int index, struct buf *out, int depth)
         }
         break;
     case LUA_TTABLE:
+        frozen_see(L, index);
         if (is_list(L, index))
             write_list(L, index, out, depth);
         else

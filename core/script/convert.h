@@ -30,5 +30,7 @@ struct arena *convert_arena(lua_State *L);
 void convert_arena_end(lua_State *L, int index);
 /* Marks the table at the top as a list. [-0, +0, m] */
 void convert_mark_list(lua_State *L);
+/* Is the table at index marked as one? [-0, +0, -] */
+bool convert_is_marked(lua_State *L, int index);
 /* Registers the metatables. */
 void convert_open(lua_State *L);

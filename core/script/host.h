@@ -54,6 +54,8 @@ struct host {
     struct coroutine *idle_coroutines;
     int64_t request_ms, delivery_ms; /* deadlines */
     bool draining, stopping;
+    void (*logged)(void *ctx, struct str message); /* sees what scripts log, unless NULL */
+    void *logged_ctx;
     struct host_counts *counts; /* the worker's, over all generations */
     int open_requests;
     struct host *next; /* the worker's list of retired ones */

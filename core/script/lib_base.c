@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The two functions of Lua that would let a script act where no hook stops it: a finalizer, and an
- * error handler that runs inside the hook's own error. */
+/* Functions of Lua that would let a script act where no hook stops it (a finalizer, and an error
+ * handler that runs inside the hook's own error), and those that look at a table raw, for which a
+ * frozen one would be empty. */
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/libs.h"
 
 #include <lauxlib.h>
@@ -15,6 +17,7 @@ static int base_setmetatable(lua_State *L)
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return fail_misuse(L, "setmetatable: cannot change a protected metatable");
     if (type == LUA_TTABLE) {
+        frozen_see(L, 2); /* a class that a file made */
         lua_pushliteral(L, "__gc");
         lua_rawget(L, 2);
         if (!lua_isnil(L, -1))
@@ -63,9 +66,48 @@ static int base_xpcall(lua_State *L)
     return xpcall_called(L, status, 0);
 }
 
+/* rawget(table, key) */
+static int base_rawget(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    frozen_see(L, 1);
+    lua_rawget(L, 1);
+    return 1;
+}
+
+/* rawlen(table or text) */
+static int base_rawlen(lua_State *L)
+{
+    int type = lua_type(L, 1);
+    luaL_argexpected(L, type == LUA_TTABLE || type == LUA_TSTRING, 1, "table or string");
+    frozen_see(L, 1);
+    lua_pushinteger(L, (lua_Integer)lua_rawlen(L, 1));
+    return 1;
+}
+
+/* next(table, key?) */
+static int base_next(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    frozen_see(L, 1);
+    if (lua_next(L, 1) != 0)
+        return 2;
+    lua_pushnil(L);
+    return 1;
+}
+
 void lib_base_add(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"setmetatable", base_setmetatable}, {"xpcall", base_xpcall}, {NULL, NULL}};
+        {"setmetatable", base_setmetatable},
+        {"xpcall", base_xpcall},
+        {"rawget", base_rawget},
+        {"rawlen", base_rawlen},
+        {"next", base_next},
+        {NULL, NULL},
+    };
     luaL_setfuncs(L, functions, 0);
 }

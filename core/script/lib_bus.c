@@ -3,6 +3,7 @@
  * write them. */
 #include "script/convert.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/host.h"
 #include "script/host_events.h"
 #include "script/libs.h"
@@ -50,6 +51,7 @@ static const struct event_type *check_type(lua_State *L, int index, const char *
 
 static void check_known(lua_State *L, int table, const struct record_shape *shape)
 {
+    frozen_see(L, table);
     lua_pushnil(L);
     while (lua_next(L, table) != 0) {
         struct str name = {NULL, 0};

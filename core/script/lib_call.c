@@ -4,6 +4,7 @@
  * together or not at all. */
 #include "http/url.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/host.h"
 #include "script/libs.h"
 #include "script/load.h"
@@ -221,6 +222,7 @@ static void check_options(lua_State *L, int index)
 {
     if (lua_isnoneornil(L, index))
         return;
+    frozen_see(L, index);
     if (!lua_istable(L, index))
         fail_misuse(L, "http: options are a table { key = \"...\" }, got a %s",
                     luaL_typename(L, index));

@@ -4,6 +4,7 @@
 #include "script/budget.h"
 #include "script/convert.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/libs.h"
 
 #include <lauxlib.h>
@@ -53,6 +54,9 @@ static int json_array(lua_State *L)
     else
         luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL && !convert_is_marked(L, 1))
+        return fail_misuse(L, "json.array: this table cannot be changed; copy it first");
+    lua_settop(L, 1);
     convert_mark_list(L);
     return 1;
 }
@@ -76,6 +80,7 @@ int lib_json_open(lua_State *L)
 struct measure {
     size_t bytes;
     int left;
+    bool frozen; /* there is a table that the library would take for an empty one */
 };
 
 /* What the value at the top costs at least as text. */
@@ -92,6 +97,7 @@ static void measure(lua_State *L, struct measure *m, int depth)
         fail_raise(L, ERR_BUDGET, "cjson.encode: more than 8 MiB of JSON");
     if (lua_type(L, -1) != LUA_TTABLE)
         return;
+    m->frozen |= frozen_see(L, -1);
     lua_pushnil(L);
     while (lua_next(L, -2) != 0) {
         measure(L, m, depth + 1);
@@ -101,12 +107,32 @@ static void measure(lua_State *L, struct measure *m, int depth)
     }
 }
 
+/* A copy of the table at the top in its place, with those inside of it; they are measured. */
+static void thaw(lua_State *L)
+{
+    if (lua_type(L, -1) != LUA_TTABLE)
+        return;
+    luaL_checkstack(L, 4, "cjson.encode");
+    frozen_see(L, -1);
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -3) != 0) {
+        thaw(L);
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_remove(L, -2);
+}
+
 static int cjson_encode(lua_State *L)
 {
-    struct measure m = {0, 0};
+    struct measure m = {0, 0, false};
     luaL_checkany(L, 1);
     lua_settop(L, 1);
     measure(L, &m, 0);
+    if (m.frozen)
+        thaw(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, 1, 1);

@@ -65,6 +65,8 @@ static int write_entry(lua_State *L, enum log_level level)
         data = cut(buf_str(out));
     }
     int line = caller(L, &script);
+    if (s != NULL && h->logged != NULL)
+        h->logged(h->logged_ctx, str_from(text));
     log_event(level, text, LOG_S("script", script), LOG_I("line", line),
               LOG_S("service", s != NULL ? s->service->name : STR("")),
               LOG_S("correlationId", s != NULL ? s->task->correlation_id : STR("")),

@@ -2,6 +2,7 @@
 /* store.get, find, first, count: every one may wait, SQLite just answers at once. */
 #include "script/convert.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/host.h"
 #include "script/lib_store.h"
 
@@ -140,6 +141,7 @@ void lib_store_check_where(lua_State *L, int index, struct store_op *o, const ch
     if (!lua_istable(L, index))
         fail_misuse(L, "%s: conditions are a table { field = value }, got a %s", word,
                     luaL_typename(L, index));
+    frozen_see(L, index);
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         struct str name;
@@ -178,7 +180,10 @@ static void check_options(lua_State *L, int index, struct store_op *o, const cha
 {
     if (lua_isnoneornil(L, index))
         return;
-    luaL_checktype(L, index, LUA_TTABLE);
+    if (!lua_istable(L, index))
+        fail_misuse(L, "%s: options are a table { order, limit, offset }, got a %s", word,
+                    luaL_typename(L, index));
+    frozen_see(L, index);
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         struct str name = {NULL, 0};

@@ -6,6 +6,7 @@
 #include "rest/rest.h"
 #include "script/convert.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/host.h"
 #include "script/libs.h"
 #include "script/refusal.h"
@@ -27,6 +28,7 @@ static void check_values(lua_State *L, int index, const char *word)
     if (!lua_istable(L, index))
         fail_misuse(L, "%s: expected a table { field = value }, got a %s", word,
                     luaL_typename(L, index));
+    frozen_see(L, index);
 }
 
 /* Lays the table at index over row; texts go to the scope's arena. Returns the columns named. */
@@ -292,6 +294,7 @@ static void check_bounds_options(lua_State *L, int index)
         return;
     if (!lua_istable(L, index))
         fail_misuse(L, "store.add: bounds are a table { min = n, max = n }");
+    frozen_see(L, index);
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";

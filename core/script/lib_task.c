@@ -2,6 +2,7 @@
 /* task.sleep, all, race and unit(fn): waiting, doing several things at once, and doing something
  * wholly or not at all. */
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/host.h"
 #include "script/libs.h"
 #include "script/strand.h"
@@ -134,6 +135,7 @@ static const struct op_class group_class = {group_cancel, group_push};
 static int check_functions(lua_State *L, const char *word)
 {
     if (lua_gettop(L) == 1 && lua_istable(L, 1)) {
+        frozen_see(L, 1);
         int n = (int)lua_rawlen(L, 1);
         luaL_checkstack(L, n, word);
         for (int i = 1; i <= n; i++)

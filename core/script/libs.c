@@ -4,6 +4,7 @@
 
 #include "script/budget.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 
 #include <lauxlib.h>
 
@@ -137,7 +138,9 @@ void libs_open(lua_State *L)
     add(L, "cjson", lib_cjson_open);
     add(L, "string", lib_string_open);
     add(L, "table", lib_table_open);
+    add(L, "math", lib_math_open);
     lib_base_add(L);
+    frozen_add(L);
     lib_request_add(L);
     lib_view_add(L);
     lib_breaker_open(L);

@@ -19,9 +19,10 @@ int lib_task_open(lua_State *L);   /* task.* */
 int lib_json_open(lua_State *L);   /* json.* */
 int lib_cjson_open(lua_State *L);  /* cjson.* */
 int lib_string_open(lua_State *L); /* string.*, but dump */
+int lib_math_open(lua_State *L);   /* math.*, its generator a task's own */
 int lib_table_open(lua_State *L);  /* table.* */
-/* Functions of Lua in a form that scripts cannot misuse: setmetatable, xpcall. Adds to the table at
- * the top. */
+/* Functions of Lua in a form for scripts: setmetatable, xpcall, rawget, rawlen, next. Adds to the
+ * table at the top. */
 void lib_base_add(lua_State *L);
 int lib_cache_open(lua_State *L);     /* cache.* */
 int lib_log_open(lua_State *L);       /* log.* */

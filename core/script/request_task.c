@@ -3,6 +3,7 @@
  * and takes answers. */
 #include "rest/rest.h"
 #include "script/fail.h"
+#include "script/frozen.h"
 #include "script/lib_store.h"
 #include "script/request.h"
 
@@ -134,6 +135,7 @@ static void route_leave(lua_State *L, struct task *t)
     buf_adds(&r->text, text);
     if (!lua_istable(L, 4))
         return;
+    frozen_see(L, 4);
     lua_pushnil(L);
     while (lua_next(L, 4) != 0) {
         take_header(L, r);

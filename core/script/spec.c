@@ -118,6 +118,7 @@ static int core_begin(lua_State *L)
 {
     struct spec *s = spec_of(L);
     struct err err;
+    buf_clear(&s->log);
     s->folder = s->conf->stage->begin(s->conf->stage->ctx, &err);
     if (s->folder == NULL)
         return luaL_error(L, "%s", err.message);
@@ -156,6 +157,8 @@ static int core_open(lua_State *L)
         lua_pushstring(L, err.message);
         return lua_error(L);
     }
+    s->world->host->logged = spec_logged;
+    s->world->host->logged_ctx = s;
     return 0;
 }
 
@@ -388,7 +391,7 @@ static int run_file(lua_State *L)
 
 int spec_run(const struct spec_conf *conf, struct err *err)
 {
-    struct spec s = {.conf = conf};
+    struct spec s = {.conf = conf, .log = BUF_INIT};
     int failed = 0;
     lua_State *L = luaL_newstate();
     if (L == NULL)
@@ -402,6 +405,7 @@ int spec_run(const struct spec_conf *conf, struct err *err)
                                                         : "the file raised a value");
     end_case(&s);
     lua_close(L);
+    buf_deinit(&s.log);
     if (s.scratch != NULL)
         arena_free(s.scratch);
     return failed;

@@ -11,6 +11,7 @@ struct spec {
     const char *folder;             /* of the case; NULL between cases */
     const struct spec_world *world; /* NULL: closed */
     struct arena *scratch;
+    struct buf log;    /* what scripts logged in this case, each with '\0' behind it */
     bool called, gone; /* what a discarded letter's callback said */
 };
 
@@ -24,6 +25,9 @@ struct arena *spec_fresh_scratch(struct spec *s);
 void spec_settle(lua_State *L, const struct spec_world *w);
 /* Sets a member of the table at the top. [-0, +0, m] */
 void spec_set_text(lua_State *L, const char *name, struct str s);
+
+/* A host's `logged`, with ctx = the spec. */
+void spec_logged(void *ctx, struct str message);
 
 /* The words that look at the system or disturb it (spec_look.c); ends with name == NULL. */
 extern const luaL_Reg spec_look_words[];

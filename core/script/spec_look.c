@@ -206,7 +206,30 @@ static int look_faults(lua_State *L)
     return 0;
 }
 
+void spec_logged(void *ctx, struct str message)
+{
+    struct spec *s = ctx;
+    buf_adds(&s->log, message);
+    buf_addc(&s->log, '\0');
+}
+
+/* logs(): the messages that scripts logged in this case. */
+static int look_logs(lua_State *L)
+{
+    struct spec *s = spec_of(L);
+    spec_settle(L, spec_check_world(L));
+    lua_newtable(L);
+    const char *end = s->log.p + s->log.n;
+    lua_Integer n = 0;
+    for (const char *p = s->log.p; p < end; p += strlen(p) + 1) {
+        lua_pushstring(L, p);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
 const luaL_Reg spec_look_words[] = {
+    {"logs", look_logs},
     {"events", look_events},
     {"rows", look_rows},
     {"letters", look_letters},

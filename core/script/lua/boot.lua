@@ -8,6 +8,7 @@ declare.host_events = veneer("host_events")
 local dispatch = veneer("dispatch")
 local words = veneer("words")
 local sandbox = veneer("sandbox")
+local freezing = veneer("frozen")
 
 local function names_of(map)
   local names = {}
@@ -16,27 +17,6 @@ local function names_of(map)
   end
   table.sort(names)
   return names
-end
-
--- pairs over values without handing out the table that holds them.
-local function walk(values)
-  return function(shown)
-    local key, value
-    return function()
-      key, value = next(values, key)
-      return key, value
-    end, shown, nil
-  end
-end
-
--- Reads of what is there stay plain table reads; only a missing name runs a function.
-local function sealed(values, missing, assigned)
-  setmetatable(values, { __index = function(_, key) return missing(key) end })
-  return setmetatable({}, {
-    __index = values, __metatable = false,
-    __newindex = function(_, key) assigned(key) end,
-    __pairs = walk(values),
-  })
 end
 
 -- Raises: name ("os.execute") is not there; what to write instead if that is known, else the nearest of candidates.
@@ -50,7 +30,7 @@ end
 -- A library that cannot be changed and names what it lacks. Also returns its values.
 local function frozen(name, library)
   local instead = sandbox.missing[name] or {}
-  return sealed(library, function(key)
+  return freezing.sealed(library, function(key)
     if type(key) ~= "string" then return end
     unavailable(name .. "." .. key, instead[key] or instead["*"], key, names_of(library), name .. ".")
   end, function(key)
@@ -74,7 +54,7 @@ local function absent_libraries()
   return made
 end
 
--- The environment of all scripts of a state.
+-- The words of all scripts of a state.
 local function environment(state)
   local env = {}
   for _, name in ipairs(sandbox.functions) do env[name] = core[name] or _G[name] end
@@ -90,52 +70,72 @@ local function environment(state)
   local json_field, json_library = declaring.json, words.json
   for name, value in pairs(declaring) do env[name] = value end
   -- `json` is both: json "field" declares, json.encode() is the library.
-  env.json = setmetatable({}, {
-    __index = json_library, __metatable = false,
-    __newindex = function() core.misuse("json cannot be changed") end,
-    __call = function(_, name) return json_field(name) end,
-  })
+  env.json = frozen("json", json_library)
+  core.metatable(env.json).__call = function(_, name) return json_field(name) end
   local absent = absent_libraries()
-  return sealed(env, function(key)
+  setmetatable(env, { __index = function(_, key)
     if absent[key] then return absent[key] end
     local name = tostring(key)
     unavailable(name, sandbox.missing[name], name, names_of(env), "")
-  end, function(key)
+  end })
+  return env
+end
+
+-- What one file has as its _ENV: all words, and no place to put anything.
+local function environment_of_file(env)
+  return freezing.proxy(env, function(key)
     core.misuse(("%s would be a global; write `local %s`"):format(tostring(key), tostring(key)))
-  end), env
+  end)
+end
+
+-- What `use` gives: the table of a library, which names what it lacks, unless it has a metatable of its own.
+local function library_of(path, name, made)
+  local shown = freezing.freeze(path, made, name)
+  if core.metatable(made) or freezing.is(made) then return shown end
+  local copy = {}
+  for key, value in next, made do copy[key] = value end
+  return (frozen(name, copy))
 end
 
 -- tree: { system = file, lib = {file...}, routes = ..., policies = ... }, a file being { path =, source =, name = }.
 local function load(tree, overlay)
   local state = declare.new()
-  local scripts, env = environment(state)
+  local env = environment(state)
   local libraries, loading = {}, {}
   local by_name = {}
   for _, file in ipairs(tree.lib) do by_name[file.name] = file end
+  local function run(file) return core.run(file.source, "@" .. file.path, environment_of_file(env)) end
   env.use = function(name)
     local file = by_name[name]
-    if not file then core.misuse(('use "%s": there is no such file in scripts/lib'):format(tostring(name))) end
+    if not file then
+      core.misuse(('use "%s": there is no such file in scripts/lib'):format(tostring(name)))
+    end
     if libraries[name] == nil then
       if loading[name] then core.misuse(('use "%s": it is being loaded (a circle of use)'):format(name)) end
       loading[name] = true
-      local library = core.run(file.source, "@" .. file.path, scripts)
+      local library = run(file)
       if type(library) ~= "table" then
         error(file.path .. ":1: a library returns a table, this one returned " .. type(library), 0)
       end
-      libraries[name] = frozen(name, library)
+      libraries[name] = library_of(file.path, name, library)
     end
     return libraries[name]
   end
-  local function run(file) return core.run(file.source, "@" .. file.path, scripts) end
+  local function collect(file, allowed)
+    local first = #state.declared + 1
+    declare.collect(state, file.path, run(file), allowed)
+    for i = first, #state.declared do freezing.functions(file.path, state.declared[i]) end
+  end
 
   declare.system(state, tree.system.path, run(tree.system))
   overlay(state.system)
+  freezing.freeze(tree.system.path, state.system.config, "config")
   env.config = frozen("config", state.system.config)
   for _, file in ipairs(tree.lib) do env.use(file.name) end
   local routes = { event = true, resource = true, route = true }
   local policies = { event = true, policy = true, view = true }
-  for _, file in ipairs(tree.routes) do declare.collect(state, file.path, run(file), routes) end
-  for _, file in ipairs(tree.policies) do declare.collect(state, file.path, run(file), policies) end
+  for _, file in ipairs(tree.routes) do collect(file, routes) end
+  for _, file in ipairs(tree.policies) do collect(file, policies) end
   local program = declare.finish(state)
   for _, policy in ipairs(program.policies) do
     local view = policy.view

@@ -2,9 +2,13 @@
 -- The declaring words (event, resource, route, policy, view, breaker and the field constructors) and the checks of what
 -- they are given. Scripts return what these make; `collect` gathers it, `finish` checks it as a whole and returns plain
 -- tables in the numbers that the host uses from then on.
-local core = ...
+local core, veneer = ...
+local handle = veneer("frozen").handle
 
 local declare = { host_events = {} }
+
+-- What scripts hold of a field or a declaration is a handle; the host keeps what it stands for.
+local fields_of, declared_of = {}, {}
 
 -- "scripts/x.lua:12" of the innermost script line.
 local function here()
@@ -72,16 +76,24 @@ local field_options = {
   default = "string|number|boolean", unique = "boolean", index = "boolean", renamed_from = "string",
 }
 
-local field_meta = {
-  __call = function(field, options)
-    check_options(("field %s"):format(field.name), here(), options, field_options)
-    for name, value in pairs(options) do field[name] = value end
-    if field.renamed_from == field.name then
-      wrong(field.at, 'field %s: renamed_from is the name that it has now', field.name)
-    end
-    return field
-  end,
-}
+local field_meta = {}
+
+local function read_only(what)
+  return function(_, name)
+    core.misuse(('%s: "%s" cannot be assigned; options are given in the table behind the name'):format(what,
+      tostring(name)))
+  end
+end
+
+local function with_options(shown, options)
+  local field = fields_of[shown]
+  check_options(("field %s"):format(field.name), here(), options, field_options)
+  for name, value in pairs(options) do field[name] = value end
+  if field.renamed_from == field.name then
+    wrong(field.at, 'field %s: renamed_from is the name that it has now', field.name)
+  end
+  return shown
+end
 
 local function field_word(type_name, scale)
   return function(name)
@@ -90,7 +102,10 @@ local function field_word(type_name, scale)
       wrong(here(), '%s "%s": a field is named by letters, digits and _', type_name, name)
     end
     if name:sub(1, 1) == "_" then wrong(here(), '%s "%s": names with _ in front are the host\'s', type_name, name) end
-    return setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here() }, field_meta)
+    local shown = handle({ name = name }, { __call = with_options, __newindex = read_only("field " .. name) })
+    fields_of[shown] = setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here() },
+      field_meta)
+    return shown
   end
 end
 
@@ -120,7 +135,15 @@ end
 
 -- ---- declarations ----
 
-local declaration = {}
+-- A copy of an option as a script gave it: nobody else has it, and nothing in it is a handle.
+local function own(value, copies)
+  if type(value) ~= "table" or declared_of[value] then return value end
+  if copies[value] then return copies[value] end
+  local copy = fields_of[value] and setmetatable({}, field_meta) or {}
+  copies[value] = copy
+  for key, member in pairs(fields_of[value] or value) do copy[key] = own(member, copies) end
+  return copy
+end
 
 local function declaration_word(kind, allowed, check)
   return function(name)
@@ -130,9 +153,11 @@ local function declaration_word(kind, allowed, check)
       local what = ('%s "%s"'):format(kind, name)
       check_options(what, at, options, allowed)
       local made = { kind = kind, name = name, at = at, what = what }
-      for key, value in pairs(options) do made[key] = value end
+      for key, value in pairs(options) do made[key] = own(value, {}) end
       check(made)
-      return setmetatable(made, declaration)
+      local shown = handle({ kind = kind, name = name, service = made.service }, { __newindex = read_only(what) })
+      declared_of[shown] = made
+      return shown
     end
   end
 end
@@ -375,16 +400,16 @@ function declare.collect(state, path, value, allowed)
     end
     state.declared[#state.declared + 1] = made
   end
-  if getmetatable(value) == declaration then return add(value) end
+  if value ~= nil and declared_of[value] then return add(declared_of[value]) end
   if type(value) ~= "table" or #value == 0 then
     wrong(path .. ":1", "the file returns %s; a script returns a declaration or a list of them",
       value == nil and "nothing" or "a " .. type(value))
   end
   for i, made in ipairs(value) do
-    if getmetatable(made) ~= declaration then
+    if not declared_of[made] then
       wrong(path .. ":1", "entry %d of the returned list is no declaration but a %s", i, type(made))
     end
-    add(made)
+    add(declared_of[made])
   end
 end
 

@@ -83,11 +83,27 @@ function dispatch.view(view, event, meta)
   core.view_end(row, view.on[meta.type](row, event, meta))
 end
 
+-- What a sibling sent belongs to the sibling: the callee gets a copy, when it looks, as it would over the network.
+local function with_copy_of(body)
+  local copied
+  return { __index = function(holder, key)
+    if key ~= "body" then return nil end
+    local kind = type(body)
+    if copied == nil then
+      copied = (kind == "table" or kind == "userdata") and core.json.decode(core.json.encode(body)) or body
+    end
+    rawset(holder, "body", copied)
+    return copied
+  end }
+end
+
 -- A call of a sibling, already inside its scope. call: { kind, method, path, query, body, params, service,
 -- correlation_id }; declared: the resource or route.
 function dispatch.joined(call, declared)
-  local request = { method = call.method, path = call.path, query = call.query, headers = {}, body = call.body }
-  local context = { service = call.service, correlation_id = call.correlation_id, request = request, body = call.body }
+  local body_mark = with_copy_of(call.body)
+  local request = setmetatable({ method = call.method, path = call.path, query = call.query, headers = {} }, body_mark)
+  local context = setmetatable({ service = call.service, correlation_id = call.correlation_id, request = request },
+    body_mark)
   if call.kind == "create" then
     return answer(create(declared, core.row_of_value(declared.name, call.body), context))
   elseif call.kind == "list" then

@@ -292,6 +292,7 @@ end
 
 words.settle = word("settle", core.settle)
 words.clock = { advance = word("clock.advance", core.advance), now = word("clock.now", core.now) }
+words.logs = word("logs", core.logs)
 words.letters = word("letters", core.letters)
 words.retry_letter = word("retry_letter", core.retry_letter)
 words.discard_letter = word("discard_letter", core.discard_letter)

@@ -385,23 +385,6 @@ describe("PATH-3d rows and events in scripts", function()
       return { row.note == nil, err.message }]]).body)
   end)
 
-  it("a row that a task left behind has expired", function()
-    scripts(tree {})
-    local made = tree {}
-    made["routes/t/keep.lua"] = [[
-      local kept
-      return {
-        route "keep" { service = "a", method = "GET", path = "/keep", handle = function()
-          kept = store.create("counters", { name = "a" })
-        end },
-        route "use" { service = "a", method = "GET", path = "/use", handle = function() return kept.name end },
-      }]]
-    scripts(made)
-    assert.equal(200, request { path = "/keep" }.status)
-    assert.matches("this row of counters belongs to a task that has ended; keep values, not rows",
-      request { path = "/use" }.body.message)
-  end)
-
   it("pairs visits the id and the fields that have a value", function()
     assert.same({ id = 1, name = "a", n = 0 }, go([[
       local found = {}
