@@ -10,64 +10,9 @@ local declare = { host_events = {} }
 -- What scripts hold of a field or a declaration is a handle; the host keeps what it stands for.
 local fields_of, declared_of = {}, {}
 
--- "scripts/x.lua:12" of the innermost script line.
-local function here()
-  for level = 2, 40 do
-    local info = core.getinfo(level, "Sl")
-    if not info then break end
-    if info.source:sub(1, 1) == "@" and info.currentline > 0 then
-      return info.source:sub(2) .. ":" .. info.currentline
-    end
-  end
-  return "?"
-end
-
--- Raises with a position of its own: "path:line: message".
-local function wrong(at, format, ...)
-  error(at .. ": " .. format:format(...), 0)
-end
-
-local function list_of(names)
-  local list = {}
-  for name in pairs(names) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
-
-local function did_you_mean(name, names)
-  local nearest = core.nearest(tostring(name), list_of(names))
-  if nearest then return ('; did you mean "%s"?'):format(nearest) end
-  local all = list_of(names)
-  return #all > 0 and #all <= 12 and "; there are " .. table.concat(all, ", ") or ""
-end
-
--- Options are checked against {name = type}; a type may list several, "a|b".
-local function check_options(what, at, options, allowed)
-  if type(options) ~= "table" then
-    wrong(at, "%s: expected a table of options, got %s", what, type(options))
-  end
-  for name, value in pairs(options) do
-    local types = allowed[name]
-    if not types then
-      wrong(at, '%s: unknown option "%s"%s', what, tostring(name), did_you_mean(name, allowed))
-    end
-    if not ("|" .. types .. "|"):find("|" .. type(value) .. "|", 1, true) then
-      wrong(at, '%s: option "%s" must be a %s, got a %s', what, name, types:gsub("|", " or "), type(value))
-    end
-  end
-end
-
-local function need(what, at, options, name)
-  if options[name] == nil then wrong(at, '%s: option "%s" is missing', what, name) end
-  return options[name]
-end
-
-local function check_name(what, at, name)
-  if type(name) ~= "string" or name == "" then
-    wrong(at, "%s: expected a name in quotes, got %s", what, type(name))
-  end
-  return name
-end
+local checks = veneer("checks")
+local here, wrong, list_of, did_you_mean = checks.here, checks.wrong, checks.list_of, checks.did_you_mean
+local check_options, need, check_name = checks.check_options, checks.need, checks.check_name
 
 -- ---- fields ----
 

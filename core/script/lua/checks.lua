@@ -1,0 +1,66 @@
+-- SPDX-License-Identifier: MIT
+-- How declarations are looked at: where they stand, and what is said of one that is wrong.
+local core = ...
+
+local checks = {}
+
+-- "scripts/x.lua:12" of the innermost script line.
+function checks.here()
+  for level = 2, 40 do
+    local info = core.getinfo(level, "Sl")
+    if not info then break end
+    if info.source:sub(1, 1) == "@" and info.currentline > 0 then
+      return info.source:sub(2) .. ":" .. info.currentline
+    end
+  end
+  return "?"
+end
+
+-- Raises with a position of its own: "path:line: message".
+function checks.wrong(at, format, ...)
+  error(at .. ": " .. format:format(...), 0)
+end
+
+function checks.list_of(names)
+  local list = {}
+  for name in pairs(names) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+function checks.did_you_mean(name, names)
+  local nearest = core.nearest(tostring(name), checks.list_of(names))
+  if nearest then return ('; did you mean "%s"?'):format(nearest) end
+  local all = checks.list_of(names)
+  return #all > 0 and #all <= 12 and "; there are " .. table.concat(all, ", ") or ""
+end
+
+-- Options are checked against {name = type}; a type may list several, "a|b".
+function checks.check_options(what, at, options, allowed)
+  if type(options) ~= "table" then
+    checks.wrong(at, "%s: expected a table of options, got %s", what, type(options))
+  end
+  for name, value in pairs(options) do
+    local types = allowed[name]
+    if not types then
+      checks.wrong(at, '%s: unknown option "%s"%s', what, tostring(name), checks.did_you_mean(name, allowed))
+    end
+    if not ("|" .. types .. "|"):find("|" .. type(value) .. "|", 1, true) then
+      checks.wrong(at, '%s: option "%s" must be a %s, got a %s', what, name, types:gsub("|", " or "), type(value))
+    end
+  end
+end
+
+function checks.need(what, at, options, name)
+  if options[name] == nil then checks.wrong(at, '%s: option "%s" is missing', what, name) end
+  return options[name]
+end
+
+function checks.check_name(what, at, name)
+  if type(name) ~= "string" or name == "" then
+    checks.wrong(at, "%s: expected a name in quotes, got %s", what, type(name))
+  end
+  return name
+end
+
+return checks
