@@ -80,11 +80,10 @@ int generation_read_sources(struct str text, struct str system, struct tree **re
     return 0;
 }
 
-int generation_store(struct generation *g, struct store *store, int64_t number, const char *origin,
-                     bool dry_run, struct arena *a, struct store_switched *ret, struct err *err)
+/* What the store needs to know of it; policies in a, sources in out. */
+static struct store_switch describe(const struct generation *g, struct arena *a, struct buf *out)
 {
     const struct program *p = g->program;
-    struct buf sources = BUF_INIT;
     struct store_switch_policy *policies =
         arena_zalloc(a, (size_t)(p->policy_count + 1) * sizeof(*policies));
     for (int i = 0; i < p->policy_count; i++) {
@@ -95,15 +94,35 @@ int generation_store(struct generation *g, struct store *store, int64_t number, 
         policies[i] = (struct store_switch_policy){
             from->service, from->name, from->renamed_from, types, from->type_count, from->view};
     }
-    generation_write_sources(g->tree, &sources);
-    struct store_switch sw = {.schema = &p->schema,
-                              .policies = policies,
-                              .policy_count = p->policy_count,
-                              .number = number,
-                              .origin = str_from(origin),
-                              .sources = buf_str(&sources),
-                              .dry_run = dry_run,
-                              .arena = a};
+    generation_write_sources(g->tree, out);
+    return (struct store_switch){.schema = &p->schema,
+                                 .policies = policies,
+                                 .policy_count = p->policy_count,
+                                 .sources = buf_str(out),
+                                 .arena = a};
+}
+
+int generation_prepare(const struct generation *g, struct store *store, bool dry_run,
+                       struct err *err)
+{
+    struct buf sources = BUF_INIT;
+    struct arena *a = arena_new(0);
+    struct store_switch sw = describe(g, a, &sources);
+    sw.dry_run = dry_run;
+    int failed = store_switch_prepare(store, &sw, err);
+    arena_free(a);
+    buf_deinit(&sources);
+    return failed;
+}
+
+int generation_store(struct generation *g, struct store *store, int64_t number, const char *origin,
+                     bool dry_run, struct arena *a, struct store_switched *ret, struct err *err)
+{
+    struct buf sources = BUF_INIT;
+    struct store_switch sw = describe(g, a, &sources);
+    sw.number = number;
+    sw.origin = str_from(origin);
+    sw.dry_run = dry_run;
     int failed = store_switch(store, &sw, ret, err);
     if (!failed)
         g->program->generation = ret->generation;

@@ -26,6 +26,9 @@ void generation_clear(struct generation *g);
 /* The tree as text, to be kept with the generation; and back. */
 void generation_write_sources(const struct tree *t, struct buf *out);
 int generation_read_sources(struct str text, struct str system, struct tree **ret, struct err *err);
+/* store_switch_prepare for this generation. */
+int generation_prepare(const struct generation *g, struct store *store, bool dry_run,
+                       struct err *err);
 /* store_switch for this generation; results in a. On success the program has its number. number 0:
  * a new one. */
 int generation_store(struct generation *g, struct store *store, int64_t number, const char *origin,

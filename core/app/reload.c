@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One reload at a time, in steps: build on a thread of its own; make every worker ready; then the
- * switch, which is one transaction of the store; then bus and workers follow. Until the transaction
- * nothing has changed, after it nothing can fail. */
+/* One reload at a time, in steps: build on a thread of its own, indexes included; make every worker
+ * ready; then the switch, which is one transaction of the store; then bus and workers follow. Until
+ * the transaction nothing has changed, after it nothing can fail. */
 #include "app/reload.h"
 
 #include "app/app.h"
@@ -33,6 +33,8 @@ static void finish(struct reloader *r, int status, const struct err *err)
     };
     if (err != NULL)
         result.err = *err;
+    if (status != 200)
+        store_switch_forget(r->app->store);
     r->job = NULL;
     if (job->request.done != NULL)
         job->request.done(job->request.ctx, &result);
@@ -198,6 +200,13 @@ static void build(void *arg)
     job->build_failed =
         read_tree(job, a->config, &tree) != 0 ||
         generation_build(&job->generation, a->config, tree, a->worker_count, &job->err) != 0;
+    job->status = 422;
+    if (!job->build_failed &&
+        generation_prepare(&job->generation, a->store, job->request.kind == RELOAD_DRY_RUN,
+                           &job->err) != 0) {
+        job->build_failed = true;
+        job->status = job->err.code == ERR_CONFIG ? 422 : 500;
+    }
     mailbox_post(a->mailbox, &job->built);
 }
 
@@ -211,7 +220,7 @@ static void built(struct mail *m)
         struct err err = job->err;
         if (!job->build_failed)
             err_set(&err, ERR_STOPPED, "the server is stopping");
-        finish(r, job->build_failed ? 422 : 503, &err);
+        finish(r, job->build_failed ? job->status : 503, &err);
         return;
     }
     step_workers(r, WORKER_PREPARE, prepared);

@@ -19,7 +19,7 @@ struct reload_job {
     struct buf files, changes; /* JSON */
     int64_t started_ns, previous;
     int waiting; /* workers that have not answered the step */
-    int status;  /* of an abort */
+    int status;  /* of an abort, or of building */
     bool build_failed, prepare_failed;
     struct err err;
 };

@@ -83,16 +83,22 @@ struct store_switched {
  * Policies that are missing keep their rows.
  *
  * Before store_start or while the writer runs; not from the writer's thread, and one at a time. It
- * blocks the caller, and the writer blocks for as long as it builds indexes: rows in the millions
- * hold up all commits for seconds.
+ * blocks the caller, and the writer blocks for as long as it builds indexes: see
+ * store_switch_prepare. A dry run builds none, and does not look whether the rows allow them.
  *
  * Units of the generations before go on being built and applied: they name their columns, and ids
  * come from the table's name. A new unique index refuses their rows too (STORE_EXISTS, without an
- * index). The schema is borrowed until the last unit, read and
- * event that points to it is gone, which the owner counts (store_unit.release); the store itself
- * keeps no pointer to it. */
+ * index). The schema is borrowed until the last unit, read and event that points to it is gone,
+ * which the owner counts (store_unit.release); the store itself keeps no pointer to it. */
 int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
                  struct err *err);
+/* Before store_switch while the writer runs, on any other thread, which it blocks: checks all that
+ * the switch would refuse, and, unless dry_run, builds the missing indexes over columns that are
+ * there already, each in a transaction of its own with batches of units in between. What was built
+ * goes again when this fails, when the switch does, or by store_switch_forget. */
+int store_switch_prepare(struct store *s, const struct store_switch *sw, struct err *err);
+/* There will be no switch. Harmless when nothing was prepared. */
+void store_switch_forget(struct store *s);
 /* Sets the hooks and starts the writer. */
 int store_start(struct store *s, const struct store_hooks *hooks, struct err *err);
 /* Hands over units first..last (linked by next), in this order. Any thread; takes over one

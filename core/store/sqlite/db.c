@@ -308,6 +308,7 @@ static void free_store(struct store *s)
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->mutex);
     buf_deinit(&s->scratch);
+    sqlite_indexes_keep(s);
     for (size_t i = 0; i < s->name_count; i++)
         free(s->names[i]);
     free(s->names);

@@ -54,16 +54,22 @@ struct sqlite_ids {
     struct store_session *sessions; /* all of them, for waking those that wait */
 };
 
-/* A switch asked for while the writer runs: it owns the connection, so it does the work. */
+/* Something asked for while the writer runs: it owns the connection, so it does the work. */
 struct sqlite_job {
-    const struct store_switch *sw;
-    struct store_switched *ret;
+    int (*run)(struct store *s, void *arg, struct err *err);
+    void *arg;
     struct err *err;
     int result;
     bool finished;
 };
 
 struct sqlite_rows;
+
+/* An index that is declared and not there. */
+struct sqlite_missing {
+    const struct store_table *table;
+    const struct store_index *index;
+};
 
 struct store {
     char *folder, *path;
@@ -80,8 +86,11 @@ struct store {
     /* The writer's own. */
     struct sqlite_conn conn;
     struct sqlite_rows *changes; /* what the switch under way lists, or NULL */
-    int64_t next_seq;            /* newest seq given out */
-    char **names;                /* of columns that schemas point to; as old as the store */
+    struct sqlite_rows *missing; /* where a dry run puts indexes instead of building them */
+    char **ahead;                /* names of indexes built before a switch that has not come yet */
+    size_t ahead_count, ahead_cap;
+    int64_t next_seq; /* newest seq given out */
+    char **names;     /* of columns that schemas point to; as old as the store */
     size_t name_count, name_cap;
     int64_t batch;  /* number of the newest transaction, also in the file */
     int wal_frames; /* in the log after the newest commit */
@@ -189,6 +198,8 @@ sqlite3_stmt *sqlite_migrate_stmt(struct store *s, const char *sql, struct err *
 void sqlite_migrate_table_name(struct buf *out, const struct store_table *t);
 /* Puts the place of the declaration in front, if it is known; -1. */
 int sqlite_migrate_at(struct err *err, struct str at);
+/* Is there a table or index of that name? 1 yes, 0 no, -1 failed. */
+int sqlite_migrate_exists(struct store *s, struct str name, struct err *err);
 /* Inside a transaction of the writer's connection. */
 int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err);
 
@@ -197,10 +208,18 @@ int sqlite_migrate(struct store *s, const struct store_schema *schema, struct er
  * the schema, and makes those that are missing. */
 int sqlite_columns_migrate(struct store *s, const struct store_table *t, struct err *err);
 
+/* indexes.c */
+/* Inside a transaction, for a table with its columns: drops and makes indexes. */
+int sqlite_indexes_migrate(struct store *s, const struct store_table *t, struct err *err);
+/* What was built ahead belongs to the switch that came. */
+void sqlite_indexes_keep(struct store *s);
+/* On the writer's connection: drops what was built ahead. */
+int sqlite_indexes_forget(struct store *s, void *arg, struct err *err);
+
 /* switch.c */
-/* In the calling thread, which must own the writer's connection. ret NULL: the schema alone. */
-int sqlite_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
-                  struct err *err);
+/* store_switch, which also lists the indexes that a dry run did not build. Any thread. */
+int sqlite_switch_list(struct store *s, const struct store_switch *sw, struct store_switched *ret,
+                       struct sqlite_rows *missing, struct err *err);
 /* Lists a change of the switch under way: consumes the text. */
 void sqlite_switch_note(struct store *s, struct buf *text);
 
@@ -215,6 +234,10 @@ int sqlite_writer_mark(struct store *s, struct err *err);
 /* COMMIT; whether one that failed is in the file after all decides. *ret_unknown: the file could
  * not be asked. */
 int sqlite_writer_commit(struct store *s, bool *ret_unknown, struct err *err);
+/* Runs it on the writer's thread between two batches, or at once if there is none; waits for it.
+ * One at a time. */
+int sqlite_writer_do(struct store *s, int (*run)(struct store *s, void *arg, struct err *err),
+                     void *arg, struct err *err);
 /* Asks the writer for id blocks. Any thread. */
 void sqlite_writer_want_ids(struct store *s);
 void sqlite_writer_stop(struct store *s);

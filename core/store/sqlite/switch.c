@@ -4,6 +4,7 @@
  * the number of the generation are there together or not at all, so that no crash leaves scripts
  * without their columns or a policy without its place in the log. */
 
+#include "base/log.h"
 #include "store/sqlite/engine.h"
 
 #include <assert.h>
@@ -204,6 +205,14 @@ static void undo(struct store *s, int64_t batch)
         s->batch = batch;
 }
 
+static void forget_ahead(struct store *s)
+{
+    struct err err;
+    if (sqlite_indexes_forget(s, NULL, &err) < 0)
+        log_event(LOG_WARN, "indexes of a switch that failed stay until the next start",
+                  LOG_C("error", err.message));
+}
+
 static int run(struct store *s, const struct store_switch *sw, struct store_switched *ret,
                struct err *err)
 {
@@ -216,8 +225,11 @@ static int run(struct store *s, const struct store_switch *sw, struct store_swit
     if (failed || sw->dry_run || sqlite_writer_commit(s, &unknown, err) < 0) {
         bool wanted = !failed && sw->dry_run;
         undo(s, wanted || failed ? batch : s->batch);
+        if (!sw->dry_run)
+            forget_ahead(s);
         return wanted ? 0 : -1;
     }
+    sqlite_indexes_keep(s);
     s->conn.epoch = atomic_fetch_add(&s->epoch, 1) + 1;
     give_serials(sw->schema);
     sqlite_ids_adopt(s, sw->schema);
@@ -233,22 +245,54 @@ void sqlite_switch_note(struct store *s, struct buf *text)
     buf_deinit(text);
 }
 
-int sqlite_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
-                  struct err *err)
+/* A switch and where its results go. */
+struct call {
+    const struct store_switch *sw;
+    struct store_switched *ret;  /* NULL: the schema alone */
+    struct sqlite_rows *missing; /* or NULL */
+};
+
+/* In the thread that owns the writer's connection. */
+static int run_call(struct store *s, void *arg, struct err *err)
 {
-    if (!ret)
-        return run(s, sw, NULL, err);
+    const struct call *c = arg;
     struct store_switched found = {0};
-    struct sqlite_rows changes = sqlite_rows_of(sw->arena, sizeof(struct str));
+    if (!c->ret)
+        return run(s, c->sw, NULL, err);
+    struct sqlite_rows changes = sqlite_rows_of(c->sw->arena, sizeof(struct str)),
+                       missing = sqlite_rows_of(c->sw->arena, sizeof(struct sqlite_missing));
     s->changes = &changes;
-    int failed = run(s, sw, &found, err);
-    s->changes = NULL;
+    if (c->sw->dry_run)
+        s->missing = c->missing ? c->missing : &missing;
+    int failed = run(s, c->sw, &found, err);
+    s->changes = s->missing = NULL;
     if (failed)
         return -1;
     found.changes = changes.items;
     found.change_count = changes.count;
-    *ret = found;
+    *c->ret = found;
     return 0;
+}
+
+int sqlite_switch_list(struct store *s, const struct store_switch *sw, struct store_switched *ret,
+                       struct sqlite_rows *missing, struct err *err)
+{
+    struct call call = {sw, ret, missing};
+    return sqlite_writer_do(s, run_call, &call, err);
+}
+
+int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
+                 struct err *err)
+{
+    assert(sw->schema && sw->arena && ret);
+    return sqlite_switch_list(s, sw, ret, NULL, err);
+}
+
+int store_migrate(struct store *s, const struct store_schema *schema, struct err *err)
+{
+    struct store_switch sw = {.schema = schema};
+    struct call call = {&sw, NULL, NULL};
+    return sqlite_writer_do(s, run_call, &call, err);
 }
 
 static void copy_generation(sqlite3_stmt *stmt, struct arena *a, struct store_generation *ret)

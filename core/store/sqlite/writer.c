@@ -333,7 +333,7 @@ static void run_all(struct store *s, struct store_unit *first, bool ids)
 
 static void run_job(struct store *s, struct sqlite_job *job)
 {
-    job->result = sqlite_switch(s, job->sw, job->ret, job->err);
+    job->result = job->run(s, job->arg, job->err);
     pthread_mutex_lock(&s->mutex);
     job->finished = true;
     pthread_cond_broadcast(&s->job_done);
@@ -400,12 +400,15 @@ static void wake(struct store *s)
         loop_defer(s->inline_loop, &s->inline_run);
 }
 
-static int switch_through_writer(struct store *s, const struct store_switch *sw,
-                                 struct store_switched *ret, struct err *err)
+int sqlite_writer_do(struct store *s, int (*run)(struct store *s, void *arg, struct err *err),
+                     void *arg, struct err *err)
 {
-    struct sqlite_job job = {.sw = sw, .ret = ret, .err = err};
+    struct sqlite_job job = {.run = run, .arg = arg, .err = err};
+    if (!s->thread)
+        return run(s, arg, err);
     pthread_mutex_lock(&s->mutex);
-    assert(!s->job);
+    while (s->job)
+        pthread_cond_wait(&s->job_done, &s->mutex);
     s->job = &job;
     wake(s);
     while (!job.finished)
@@ -435,19 +438,6 @@ void sqlite_writer_stop(struct store *s)
     while (s->first) /* nobody else runs any more: what an inline writer had not begun, and what a
                         done submitted */
         run_inline(&s->inline_run);
-}
-
-int store_migrate(struct store *s, const struct store_schema *schema, struct err *err)
-{
-    struct store_switch sw = {.schema = schema};
-    return s->thread ? switch_through_writer(s, &sw, NULL, err) : sqlite_switch(s, &sw, NULL, err);
-}
-
-int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
-                 struct err *err)
-{
-    assert(sw->schema && sw->arena && ret);
-    return s->thread ? switch_through_writer(s, sw, ret, err) : sqlite_switch(s, sw, ret, err);
 }
 
 int store_start(struct store *s, const struct store_hooks *hooks, struct err *err)

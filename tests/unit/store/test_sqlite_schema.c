@@ -287,6 +287,122 @@ static void a_key_that_only_the_newer_generation_knows(void **state)
     free(n);
 }
 
+static struct later *with_index(struct fixture *f, int column, bool unique)
+{
+    struct later *n = later_new(f);
+    n->indexes[1] = (struct store_index){.columns = {column}, .count = 1, .unique = unique};
+    n->orders.index_count = 2;
+    return n;
+}
+
+static int64_t indexes_of(struct fixture *f)
+{
+    return ask(f, "SELECT count(*) FROM pragma_index_list('order.orders')");
+}
+
+static void prepare(struct fixture *f, const struct store_switch *sw)
+{
+    struct err err = {0};
+    fixture_expect_ok(store_switch_prepare(f->store, sw, &err), &err);
+}
+
+static void indexes_are_there_before_the_switch(void **state)
+{
+    struct fixture *f = *state;
+    struct later *n = with_index(f, QTY, true);
+    fixture_order(f, 3);
+    struct store_switch sw = switch_of(f, &n->schema);
+    prepare(f, &sw);
+    assert_int_equal(indexes_of(f), 2);
+    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_generations"), 0);
+    insert(f, &f->tables[ORDERS], 3, STORE_EXISTS); /* the old generation is kept to it already */
+    insert(f, &f->tables[ORDERS], 4, STORE_COMMITTED);
+    struct store_switched s = must_switch(f, &n->schema);
+    assert_true(lists(&s, "add unique orders (qty)"));
+    assert_int_equal(s.change_count, 1);
+    store_switch_forget(f->store); /* too late */
+    assert_int_equal(indexes_of(f), 2);
+    insert(f, &n->orders, 4, STORE_EXISTS);
+    fixture_close(f);
+    free(n);
+}
+
+static void indexes_go_with_a_switch_that_does_not_come(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    struct store_switched ret;
+    struct later *n = with_index(f, QTY, true);
+    fixture_order(f, 3);
+    struct store_switch sw = switch_of(f, &n->schema);
+    prepare(f, &sw);
+    store_switch_forget(f->store);
+    assert_int_equal(indexes_of(f), 1);
+    insert(f, &f->tables[ORDERS], 3, STORE_COMMITTED);
+    n->indexes[1].unique = false;
+    prepare(f, &sw);
+    assert_int_equal(indexes_of(f), 2);
+    sw.number = 9; /* is not kept: fails at the very end */
+    assert_int_equal(store_switch(f->store, &sw, &ret, &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(indexes_of(f), 1);
+    fixture_close(f);
+    free(n);
+}
+
+static void expect_not_prepared(struct fixture *f, const struct store_switch *sw, const char *text)
+{
+    struct err err = {0};
+    assert_int_equal(store_switch_prepare(f->store, sw, &err), -1);
+    assert_int_equal(err.code, ERR_CONFIG);
+    if (!strstr(err.message, text))
+        fail_msg("%s has no \"%s\"", err.message, text);
+    assert_int_equal(indexes_of(f), 1);
+}
+
+static void what_is_refused_is_refused_before(void **state)
+{
+    struct fixture *f = *state;
+    struct later *n = with_index(f, QTY, true);
+    struct store_switch sw = switch_of(f, &n->schema);
+    fixture_order(f, 3);
+    sw.dry_run = true;
+    prepare(f, &sw);
+    assert_int_equal(indexes_of(f), 1); /* a dry run builds nothing */
+    fixture_order(f, 3);
+    for (int i = 0; i < 2; i++) {
+        sw.dry_run = i == 0;
+        expect_not_prepared(f, &sw, "orders: unique (qty) is declared, but rows with equal values");
+        n->fields[STATUS].type = FIELD_INTEGER;
+        expect_not_prepared(f, &sw, "orders.status: declared as integer, stored as text");
+        n->fields[STATUS].type = FIELD_TEXT;
+    }
+    insert(f, &f->tables[ORDERS], 3, STORE_COMMITTED);
+    fixture_close(f);
+    free(n);
+}
+
+static void an_index_over_a_new_column_comes_with_the_switch(void **state)
+{
+    struct fixture *f = *state;
+    struct later *n = with_index(f, 4, true);
+    n->orders.field_count = 5;
+    n->fields[4] = fixture_field("note", FIELD_TEXT);
+    rename_in(n, QTY, "amount"); /* and one over a renamed one before it */
+    n->indexes[2] = (struct store_index){.columns = {QTY}, .count = 1};
+    n->orders.index_count = 3;
+    fixture_order(f, 3);
+    struct store_switch sw = switch_of(f, &n->schema);
+    prepare(f, &sw);
+    assert_int_equal(indexes_of(f), 2);
+    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_renames"), 0);
+    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 0);
+    assert_int_equal(must_switch(f, &n->schema).change_count, 4);
+    assert_int_equal(indexes_of(f), 3);
+    fixture_close(f);
+    free(n);
+}
+
 static int setup_slow(void **state)
 {
     struct fixture *f = fixture_new();
@@ -322,6 +438,15 @@ int main(void)
              what_is_refused_says_where),
         OPEN("RULES-3e a key that only the newer generation knows refuses with `exists`",
              a_key_that_only_the_newer_generation_knows),
+        OPEN("RULES-3h indexes are built before the switch", indexes_are_there_before_the_switch),
+        SLOW("RULES-3h indexes are built before the switch, inline",
+             indexes_are_there_before_the_switch),
+        OPEN("RULES-3h indexes go with a switch that does not come",
+             indexes_go_with_a_switch_that_does_not_come),
+        OPEN("RULES-3h what a switch would refuse is refused before, dry or not",
+             what_is_refused_is_refused_before),
+        OPEN("RULES-3h an index over a new column comes with the switch",
+             an_index_over_a_new_column_comes_with_the_switch),
     };
     return cmocka_run_group_tests_name("store/sqlite_schema", tests, NULL, NULL);
 }
