@@ -4,6 +4,7 @@
 #include "app/commands.h"
 
 #include "app/commands_inside.h"
+#include "script/load.h"
 
 #include <stdio.h>
 
@@ -16,6 +17,7 @@
 
 static int run_run(int argc, char **argv);
 static int run_check(int argc, char **argv);
+static int run_stubs(int argc, char **argv);
 static int run_version(int argc, char **argv);
 static int run_help(int argc, char **argv);
 
@@ -77,6 +79,8 @@ static const struct command {
      "  --data DIR               data folder\n"
      "  --backup FILE            prune: where the whole store is copied to first; a new file\n"
      "  --dry-run                prune: only say what would be dropped\n" OUTPUT},
+    {"stubs", run_stubs, "", "print what an editor should know of the words of scripts",
+     "For lua-language-server: `moontide stubs > scripts/meta/moontide.lua`.\n"},
     {"version", run_version, "", "print the version", ""},
     {"help", run_help, "[COMMAND]", "print help", ""},
 };
@@ -147,6 +151,18 @@ static int run_check(int argc, char **argv)
     int code =
         config_parse(&config, argc, argv, &err) ? commands_fail_err(&err) : app_check(&config);
     config_deinit(&config);
+    return code;
+}
+
+static int run_stubs(int argc, char **argv)
+{
+    struct buf out = BUF_INIT;
+    struct err err;
+    if (argc > 0)
+        return commands_fail(EXIT_USAGE, "stubs takes nothing, got \"%s\"", argv[0]);
+    int code = load_stubs(&out, &err) != 0 ? commands_fail_err(&err) : EXIT_OK;
+    fwrite(out.p, 1, out.n, stdout);
+    buf_deinit(&out);
     return code;
 }
 

@@ -254,6 +254,38 @@ lua_State *load_state(const struct load_conf *conf, struct err *err)
     return L;
 }
 
+struct stubs_request {
+    struct buf *out;
+};
+
+static int write_stubs(lua_State *L)
+{
+    struct stubs_request *r = lua_touserdata(L, 1);
+    struct str text;
+    push_boot(L);
+    lua_getfield(L, -1, "stubs");
+    lua_call(L, 0, 1);
+    text.p = lua_tolstring(L, -1, &text.n);
+    buf_adds(r->out, text);
+    return 0;
+}
+
+int load_stubs(struct buf *out, struct err *err)
+{
+    lua_State *L = open_state(err);
+    if (L == NULL)
+        return -1;
+    *(void **)lua_getextraspace(L) = NULL;
+    struct stubs_request r = {out};
+    lua_pushcfunction(L, write_stubs);
+    lua_pushlightuserdata(L, &r);
+    int failed = lua_pcall(L, 1, 0, 0) != LUA_OK;
+    if (failed)
+        take_error(L, err);
+    load_close(L);
+    return failed ? -1 : 0;
+}
+
 struct program_request {
     const struct load_conf *conf;
     struct program *program;

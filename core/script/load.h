@@ -28,3 +28,5 @@ struct program *load_program(lua_State *L, const struct load_conf *conf, struct 
  */
 extern const char load_program_key;
 extern const char load_dispatch_key;
+/* Appends what an editor knows of the words of scripts: annotations for lua-language-server. */
+int load_stubs(struct buf *out, struct err *err);

@@ -41,8 +41,31 @@ end
 -- The members of a library that the sandbox lists.
 local function listed(name, library)
   local made = {}
-  for _, member in ipairs(sandbox.libraries[name]) do made[member] = library[member] end
+  for _, member in ipairs(sandbox.libraries[name]) do
+    if library[member] == nil then error(("api.lua lists %s.%s, which is not there"):format(name, member), 0) end
+    made[member] = library[member]
+  end
   return made
+end
+
+-- A word that no table lists would be in no editor and on no page.
+local function check_listed(env)
+  for name in pairs(sandbox.functions) do
+    if env[name] == nil and name ~= "use" and name ~= "config" then
+      error(("api.lua lists the word %s, which is not there"):format(name), 0)
+    end
+  end
+  for name, value in pairs(env) do
+    if not sandbox.functions[name] and not sandbox.libraries[name] then
+      error(("the word %s is not listed in api.lua"):format(name), 0)
+    end
+    local own = words[name]
+    for member in pairs(type(own) == "table" and own or {}) do
+      if core.metatable(value).__index[member] == nil then
+        error(("the word %s.%s is not listed in api.lua"):format(name, member), 0)
+      end
+    end
+  end
 end
 
 -- The libraries of Lua that scripts have not: reading a member says so by name.
@@ -57,20 +80,17 @@ end
 -- The words of all scripts of a state.
 local function environment(state)
   local env = {}
-  for _, name in ipairs(sandbox.functions) do env[name] = core[name] or _G[name] end
+  local declaring = declare.words(state)
+  for name in pairs(sandbox.functions) do env[name] = words[name] or declaring[name] or core[name] or _G[name] end
   for name in pairs(sandbox.libraries) do
-    local library, values = frozen(name, listed(name, core[name] or _G[name]))
+    local library, values = frozen(name, listed(name, words[name] or core[name] or _G[name]))
     env[name] = library
     if name == "string" then getmetatable("").__index = values end -- ("x"):rep(3)
   end
-  for name, value in pairs(words) do
-    env[name] = type(value) == "table" and frozen(name, value) or value
-  end
-  local declaring = declare.words(state)
-  local json_field, json_library = declaring.json, words.json
-  for name, value in pairs(declaring) do env[name] = value end
+  for name, value in pairs(declaring) do env[name] = env[name] or value end
+  check_listed(env)
   -- `json` is both: json "field" declares, json.encode() is the library.
-  env.json = frozen("json", json_library)
+  local json_field = declaring.json
   core.metatable(env.json).__call = function(_, name) return json_field(name) end
   local absent = absent_libraries()
   setmetatable(env, { __index = function(_, key)
@@ -144,4 +164,7 @@ local function load(tree, overlay)
   return program
 end
 
-return { load = load, dispatch = dispatch, environment = environment }
+-- For editors.
+local function stubs() return veneer("stubs")(declare.options) end
+
+return { load = load, dispatch = dispatch, environment = environment, stubs = stubs }

@@ -90,7 +90,11 @@ local function own(value, copies)
   return copy
 end
 
+-- What each declaration takes: { kind = { option = types } }.
+declare.options = { field = field_options }
+
 local function declaration_word(kind, allowed, check)
+  declare.options[kind] = allowed
   return function(name)
     local at = here() -- not below: in `return policy "x" {...}` that call is a tail call and has no place
     check_name(kind, at, name)

@@ -1,36 +1,21 @@
 -- SPDX-License-Identifier: MIT
--- What of Lua scripts have, and what to use instead of the rest. The one list: the environment of scripts (boot.lua)
--- and the standard of luacheck (.luacheckrc) are made of it.
-local sandbox = {}
+-- What scripts have and what to use instead of the rest, made of the words in api.lua: the environment of scripts
+-- (boot.lua) and the standard of luacheck (.luacheckrc) both read it here.
+local _, veneer = ...
 
--- Plain functions.
-sandbox.functions = {
-  "assert", "error", "ipairs", "next", "pairs", "pcall", "xpcall", "select", "tonumber", "tostring", "type",
-  "rawequal", "rawget", "rawlen", "setmetatable",
-}
+-- functions: plain words, a set. libraries: name -> a list of all that scripts find in it.
+local sandbox = { functions = {}, libraries = {} }
 
--- Libraries with all that scripts find in them.
-sandbox.libraries = {
-  coroutine = { "close", "create", "isyieldable", "resume", "running", "status", "wrap", "yield" },
-  math = {
-    "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log", "max", "maxinteger",
-    "min", "mininteger", "modf", "pi", "rad", "random", "randomseed", "sin", "sqrt", "tan", "tointeger", "type", "ult",
-  },
-  string = {
-    "byte", "char", "find", "format", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep", "reverse",
-    "sub", "unpack", "upper",
-  },
-  table = { "concat", "insert", "move", "pack", "remove", "sort", "unpack" },
-  utf8 = { "char", "charpattern", "codepoint", "codes", "len", "offset" },
-}
-
--- The words of Moontide; "breaker" and "json" declare as well.
-sandbox.words = {
-  "event", "resource", "route", "policy", "view",
-  "integer", "number", "decimal", "text", "boolean", "timestamp",
-  "store", "bus", "http", "breaker", "cache", "clock", "json", "cjson", "log", "config", "task", "unit", "try",
-  "fail", "use", "response",
-}
+for _, word in ipairs(veneer("api")) do
+  local library, member = word[1]:match("^([%w_]+)%.(.+)$")
+  if library then
+    local members = sandbox.libraries[library] or {}
+    members[#members + 1] = member
+    sandbox.libraries[library] = members
+  elseif not word[1]:find(":", 1, true) then
+    sandbox.functions[word[1]] = true
+  end
+end
 
 -- Of Lua, but not here: what to write instead. A table: for each member, "*" for all others.
 sandbox.missing = {

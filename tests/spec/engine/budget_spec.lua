@@ -63,10 +63,10 @@ describe("RULES-5p budgets of one task", function()
     assert.matches("1 MiB", over [[ return cjson.decode(("["):rep(8 << 20)) ]])
   end)
 
-  it("garbage is no memory: 40 MiB one after the other are fine", function()
-    local answer = go [[ local n = 0 for _ = 1, 40 do n = n + #("x"):rep(1 << 20) end return { n = n } ]]
+  it("garbage is no memory: 34 MiB one after the other are fine", function()
+    local answer = go [[ local n = 0 for _ = 1, 34 do n = n + #("x"):rep(1 << 20) end return { n = n } ]]
     assert.equal(200, answer.status)
-    assert.equal(40 << 20, answer.body.n)
+    assert.equal(34 << 20, answer.body.n)
   end)
 end)
 
