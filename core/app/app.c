@@ -5,6 +5,7 @@
 #include "app/reload_inside.h"
 #include "base/file.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -152,6 +153,17 @@ static void worker_drained(void *ctx)
     app_look_stopped(a);
 }
 
+/* Of a listening socket; 0 if it cannot be told. */
+static int port_of(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t n = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &n) != 0)
+        return 0;
+    return ntohs(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port
+                                              : ((struct sockaddr_in6 *)&address)->sin6_port);
+}
+
 static int open_workers(struct app *a, struct generation *g, struct err *err)
 {
     a->workers = xcalloc((size_t)a->worker_count, sizeof(*a->workers));
@@ -170,6 +182,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .listen_fd = a->listen_fd,
             .share = a->share,
             .limits = a->config->http,
+            .admin_port = port_of(a->admin_fd),
             .main_mailbox = a->mailbox,
             .on_drained = worker_drained,
             .ctx = a,

@@ -33,6 +33,7 @@ static const struct command {
      "  --listen HOST:PORT       gateway (127.0.0.1:8088); port 0 picks a free one\n"
      "  --admin HOST:PORT        admin side (127.0.0.1:8090)\n"
      "  --workers N              1 to 64 (one a core)\n"
+     "  --only SERVICE,...       run only these services of the system (all without a url)\n"
      "  --watch                  reload when a script is saved\n"
      "  --config FILE            settings: a Lua file that returns a table\n"
      "  --set KEY=VALUE          one setting, as in breakers.payment.timeout_ms=610\n"

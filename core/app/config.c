@@ -70,6 +70,21 @@ static int set_token_file(struct config *c, struct str value, const char **ret_e
     return set_path(c, value, &c->token_file, ret_expected);
 }
 
+/* Whether there are such services is for the loader to say. */
+static int set_only(struct config *c, struct str value, const char **ret_expected)
+{
+    *ret_expected = "names of services with commas between, like order,delivery";
+    for (size_t i = 0, begin = 0; i <= value.n; i++) {
+        if (i < value.n && value.p[i] != ',')
+            continue;
+        if (i == begin)
+            return -1;
+        begin = i + 1;
+    }
+    c->only = arena_str(c->arena, value);
+    return 0;
+}
+
 static int set_workers(struct config *c, struct str value, const char **ret_expected)
 {
     int64_t workers;
@@ -109,6 +124,7 @@ static const struct setting {
     {"data", set_data, NO_NUMBER},
     {"scripts", set_scripts, NO_NUMBER},
     {"workers", set_workers, NO_NUMBER},
+    {"only", set_only, NO_NUMBER},
     {"log_level", set_log_level, NO_NUMBER},
     {"admin_token_file", set_token_file, NO_NUMBER},
     {"bus.max_outstanding", NULL, NUMBER(max_outstanding, 1, OUTSTANDING_MAX)},

@@ -16,6 +16,7 @@ struct config {
     struct str data;     /* data folder */
     struct str listen, admin;
     struct str config_file, token_file; /* or empty */
+    struct str only;                    /* services of this process, "order,delivery", or empty */
     int workers;
     enum log_level log_level;
     bool watch;              /* reload when a script is saved */

@@ -18,6 +18,7 @@ static const struct variable {
     {{"DATA", 4}, "data"},
     {{"SCRIPTS", 7}, "scripts"},
     {{"WORKERS", 7}, "workers"},
+    {{"ONLY", 4}, "only"},
     {{"LOG_LEVEL", 9}, "log_level"},
     {{"ADMIN_TOKEN_FILE", 16}, "admin_token_file"},
     {{"CONFIG", 6}, NULL},

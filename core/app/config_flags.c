@@ -12,6 +12,7 @@ static const struct flag {
     {"--listen", "listen"},
     {"--admin", "admin"},
     {"--workers", "workers"},
+    {"--only", "only"},
     {"--admin-token-file", "admin_token_file"},
     {"--log-level", "log_level"},
     {"--config", NULL},

@@ -31,7 +31,7 @@ int generation_check_settings(const struct config *config, const struct program 
 int generation_build(struct generation *g, const struct config *config, struct tree *tree,
                      int count, struct err *err)
 {
-    struct load_conf conf = {tree, overlay, (struct config *)config};
+    struct load_conf conf = {tree, overlay, (struct config *)config, config->only};
     *g = (struct generation){.tree = tree, .state_count = count};
     g->states = xcalloc((size_t)count, sizeof(*g->states));
     for (int i = 0; i < count; i++)

@@ -181,7 +181,7 @@ const struct spec_world *spec_world_open(void *ctx, const char *scripts, const c
     if (tree_read(scripts != NULL ? scripts : c->scripts, system != NULL ? system : c->system,
                   &tree, err) != 0)
         return NULL;
-    struct load_conf conf = {.tree = tree};
+    struct load_conf conf = {.tree = tree, .only = STR("*")};
     int failed = open_all(c, &conf, err);
     tree_free(tree);
     if (!failed)

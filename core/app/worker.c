@@ -31,6 +31,7 @@ struct worker {
     struct budget *budget; /* of its thread */
     struct bus_worker *bus_worker;
     struct http_server *server;
+    struct http_client *client;
     struct thread *thread;
     struct mail drain, cancel, stop, drained;
     struct loop_timer look; /* while draining: are all tasks done? */
@@ -136,6 +137,7 @@ static struct host *make_host(struct worker *w, lua_State *L, struct program *pr
                            .bus = c->bus,
                            .breakers = c->breakers,
                            .faults = c->faults,
+                           .http = w->client,
                            .cache = c->cache,
                            .lanes = c->lanes,
                            .budget = w->budget,
@@ -237,11 +239,19 @@ void worker_switch(struct worker *w, const struct worker_switch *step)
 
 /* ---- life ---- */
 
+static struct http_client *make_client(const struct worker *w, struct err *err)
+{
+    struct http_client_conf conf = {
+        .loop = w->loop, HTTP_CLIENT_DEFAULT, .own_port = w->conf.admin_port};
+    return http_client_new(&conf, err);
+}
+
 static int open_parts(struct worker *w, lua_State *L, struct err *err)
 {
     const struct worker_conf *c = &w->conf;
     if ((w->loop = loop_new(c->clock, err)) == NULL ||
         (w->mailbox = mailbox_new(w->loop, err)) == NULL ||
+        (w->client = make_client(w, err)) == NULL ||
         (w->session = store_session_new(c->store, w->loop, err)) == NULL) {
         load_close(L);
         return -1;
@@ -327,6 +337,7 @@ void worker_free(struct worker *w)
         return;
     while (w->loop != NULL && loop_turn(w->loop))
         continue;
+    http_client_free(w->client);
     mailbox_free(w->mailbox);
     loop_free(w->loop);
     free(w);

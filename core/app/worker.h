@@ -22,6 +22,7 @@ struct worker_conf {
     int listen_fd;
     struct http_share *share;
     struct http_limits limits;
+    int admin_port; /* never called by scripts */
     struct mailbox *main_mailbox;
     void (*on_drained)(void *ctx); /* on the main loop's thread, once, after worker_drain */
     void *ctx;

@@ -92,6 +92,7 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->bus = conf->bus;
     h->breakers = conf->breakers;
     h->faults = conf->faults;
+    h->http = conf->http;
     h->cache = conf->cache;
     h->lanes = conf->lanes;
     h->budget = conf->budget;

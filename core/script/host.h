@@ -6,6 +6,7 @@
 #include "breaker/registry.h"
 #include "bus/deliver.h"
 #include "http/answer.h"
+#include "http/client.h"
 #include "script/cache.h"
 #include "script/faults.h"
 #include "script/program.h"
@@ -32,6 +33,7 @@ struct host {
     struct bus_worker *bus_worker;
     struct registry *breakers;
     struct faults *faults;
+    struct http_client *http; /* NULL: calls cannot leave the process (specs) */
     struct cache *cache;
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
@@ -70,6 +72,7 @@ struct host_conf {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct http_client *http;
     struct cache *cache;
     struct lanes *lanes;
     struct budget *budget; /* NULL: CPU and memory are not limited */

@@ -4,16 +4,13 @@
  * together or not at all. */
 #include "http/url.h"
 #include "script/fail.h"
-#include "script/frozen.h"
 #include "script/host.h"
+#include "script/lib_http.h"
 #include "script/libs.h"
 #include "script/load.h"
 #include "script/strand.h"
 
 #include <lauxlib.h>
-
-#define DEPTH_MAX 8
-#define CALLS_MAX 100
 
 /* A call under way. Lives in a userdata at stack index 5. */
 struct call {
@@ -29,15 +26,6 @@ struct call {
 
 /* ---- finding the way ---- */
 
-static int call_failed(lua_State *L, int status, struct str why)
-{
-    char text[400];
-    snprintf(text, sizeof(text), "%s %s answered %d: %.*s", lua_tostring(L, 1), lua_tostring(L, 2),
-             status, STR_ARG(why));
-    fail_push(L, STR("http"), status, status >= 500, str_from(text));
-    return lua_error(L);
-}
-
 static int unknown_host(lua_State *L, const struct program *p, struct str host)
 {
     struct str names[64];
@@ -48,10 +36,11 @@ static int unknown_host(lua_State *L, const struct program *p, struct str host)
     if (nearest.n > 0)
         return fail_misuse(L, "http: there is no service \"%.*s\"; did you mean \"%.*s\"?",
                            STR_ARG(host), STR_ARG(nearest));
-    return fail_misuse(
-        L,
-        "http: there is no service \"%.*s\" in this system; calls to other hosts are not available",
-        STR_ARG(host));
+    return fail_misuse(L,
+                       "http: there is no service \"%.*s\" in this system, and the system file's "
+                       "http.allow does not "
+                       "list this host and port",
+                       STR_ARG(host));
 }
 
 static void find_target(lua_State *L, struct call *c, struct strand *s)
@@ -76,7 +65,7 @@ static void find_target(lua_State *L, struct call *c, struct strand *s)
                       &c->match);
     c->endpoint = c->match.target;
     if (c->endpoint == NULL)
-        call_failed(L, c->match.path_known ? 405 : 404, STR("no such path or method"));
+        lib_http_failed(L, c->match.path_known ? 405 : 404, STR("no such path or method"));
 }
 
 /* ---- the callee's run ---- */
@@ -119,7 +108,7 @@ void lib_push_query(lua_State *L, struct arena *a, struct str query)
 static void push_call_table(lua_State *L, const struct call *c, struct task *t)
 {
     static const char *const kinds[] = {"list", "item", "create", "route"};
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     lua_pushstring(L, kinds[c->endpoint->kind]);
     lua_setfield(L, -2, "kind");
     lua_pushvalue(L, 1);
@@ -135,6 +124,8 @@ static void push_call_table(lua_State *L, const struct call *c, struct task *t)
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "params");
+    lib_http_push_headers(L, 4);
+    lua_setfield(L, -2, "headers");
     set_text(L, "service", c->callee->name);
     set_text(L, "correlation_id", t->correlation_id);
 }
@@ -155,7 +146,7 @@ static int callee_failed(lua_State *L, struct strand *s, struct call *c)
         log_event(LOG_ERROR, "script error in a called service", LOG_S("error", error.message),
                   LOG_S("script", error.origin), LOG_S("service", c->callee->name),
                   LOG_S("correlationId", s->task->correlation_id));
-    return call_failed(L, fail_status(&error), error.message);
+    return lib_http_failed(L, fail_status(&error), error.message);
 }
 
 static int call_over(lua_State *L, int status, lua_KContext context)
@@ -172,7 +163,7 @@ static int call_over(lua_State *L, int status, lua_KContext context)
     int answered = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
     if (answered >= 400)
-        return call_failed(L, answered, STR("the callee's own answer"));
+        return lib_http_failed(L, answered, STR("the callee's own answer"));
     return 1;
 }
 
@@ -181,7 +172,7 @@ static int run_callee(lua_State *L, struct call *c)
     struct strand *s = host_of(L)->current;
     struct host *h = s->task->host;
     if (c->fault)
-        return call_failed(L, 500, STR("a fault set by the operator"));
+        return lib_http_failed(L, 500, STR("a fault set by the operator"));
     c->caller = s->service;
     c->outer = strand_scope(s);
     luaL_checkstack(L, 8, "http call");
@@ -216,27 +207,6 @@ static void delay_over(struct loop_timer *t)
     op_complete(&list_entry(t, struct call, timer)->op);
 }
 
-/* { key = "..." }: names the call for repeats. A joined call cannot be repeated apart from its
- * caller, so that there is nothing to do with it here. */
-static void check_options(lua_State *L, int index)
-{
-    if (lua_isnoneornil(L, index))
-        return;
-    frozen_see(L, index);
-    if (!lua_istable(L, index))
-        fail_misuse(L, "http: options are a table { key = \"...\" }, got a %s",
-                    luaL_typename(L, index));
-    lua_pushnil(L);
-    while (lua_next(L, index) != 0) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        if (strcmp(name, "key") != 0)
-            fail_misuse(L, "http: unknown option \"%s\"; there is key", name);
-        if (lua_type(L, -1) != LUA_TSTRING)
-            fail_misuse(L, "http: option \"key\" must be a text, got a %s", luaL_typename(L, -1));
-        lua_pop(L, 1);
-    }
-}
-
 /* call(method, url, body, options): the answer { status, headers, body }; raises on status 400 and
  * above. */
 int lib_call(lua_State *L)
@@ -244,15 +214,14 @@ int lib_call(lua_State *L)
     struct strand *s = strand_check_wait(L, "http");
     struct host *h = s->task->host;
     struct faults_roll roll;
+    struct lib_http_way way;
     lua_settop(L, 4);
-    check_options(L, 4);
+    lib_http_check_options(L, 4);
+    if (lib_http_leaves(L, h->program, &way))
+        return lib_http_call(L, s, &way);
     struct call *c = (struct call *)op_new(L, sizeof(*c), &delay_class);
     find_target(L, c, s);
-    if (s->depth >= DEPTH_MAX)
-        return fail_raise(L, ERR_LIMIT, "http: calls of siblings are nested more than %d deep",
-                          DEPTH_MAX);
-    if (++s->task->call_count > CALLS_MAX)
-        return fail_raise(L, ERR_BUDGET, "http: more than %d calls in one task", CALLS_MAX);
+    lib_http_count(L, s);
     if (!faults_roll(h->faults, c->callee->name, &roll))
         return run_callee(L, c);
     c->fault = roll.fail;

@@ -116,16 +116,17 @@ static int push_new_row(lua_State *L, const struct resource *r, const struct jso
 static int body_id_known(lua_State *L, struct store_op *o)
 {
     struct request *r = request_of(L);
-    return push_new_row(L, o->resource, r->body, o->read.count);
+    r->row_id = o->read.count;
+    return push_new_row(L, o->resource, r->body, r->row_id);
 }
 
 /* row_of_body(): the request's body as a new row. */
 static int core_row_of_body(lua_State *L)
 {
     struct request *r = request_of(L);
-    int64_t id;
-    if (store_next_id(r->host->store, r->endpoint->resource->table, &id))
-        return push_new_row(L, r->endpoint->resource, r->body, id);
+    /* A call that has left the process may have named the id: the next run must name it too. */
+    if (r->row_id > 0 || store_next_id(r->host->store, r->endpoint->resource->table, &r->row_id))
+        return push_new_row(L, r->endpoint->resource, r->body, r->row_id);
     struct store_op *o = lib_store_op_new(L, r->endpoint->resource, body_id_known);
     o->read.kind = STORE_READ_ID;
     return lib_store_op_run(L, o);

@@ -146,7 +146,8 @@ static int overlay_system(lua_State *L)
     static const struct {
         const char *member;
         struct str prefix;
-    } tables[] = {{"breakers", STR("breakers.")}, {"config", STR("config.")}};
+    } tables[] = {
+        {"breakers", STR("breakers.")}, {"config", STR("config.")}, {"services", STR("services.")}};
     const struct load_conf *conf = lua_touserdata(L, lua_upvalueindex(1));
     for (size_t i = 0; conf->overlay != NULL && i < sizeof(tables) / sizeof(*tables); i++) {
         lua_getfield(L, 1, tables[i].member);
@@ -168,7 +169,8 @@ static int load_all(lua_State *L)
     push_tree(L, conf->tree);
     lua_pushlightuserdata(L, conf);
     lua_pushcclosure(L, overlay_system, 1);
-    lua_call(L, 2, 1);
+    lua_pushlstring(L, conf->only.p != NULL ? conf->only.p : "", conf->only.n);
+    lua_call(L, 3, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &load_program_key);
     return 0;
 }

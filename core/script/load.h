@@ -14,6 +14,8 @@ struct load_conf {
     int (*overlay)(void *ctx, struct arena *a, struct str prefix, struct json *table,
                    struct err *err);
     void *ctx;
+    /* The services of this process, "order,delivery"; empty: those without a url; "*": all. */
+    struct str only;
 };
 
 /* Loads everything and checks it. err: "scripts/routes/x/y.lua:12: ...". Returns the state (owned),

@@ -3,6 +3,7 @@
  * Everything lives in the program's arena. */
 #include "script/program.h"
 
+#include "http/url.h"
 #include "script/convert.h"
 #include "script/fail.h"
 
@@ -126,6 +127,47 @@ const struct resource *program_resource(const struct program *p, const struct se
     return NULL;
 }
 
+/* The url of a service that runs elsewhere: http://host:port, nothing behind it. */
+static void read_url(lua_State *L, struct service *s)
+{
+    struct str target;
+    if (!http_url_split(s->url, &s->host, &s->port, &target) || !str_eq(target, STR("/")))
+        fail_misuse(L, "services.%.*s.url: expected http://HOST:PORT, got \"%.*s\"",
+                    STR_ARG(s->name), STR_ARG(s->url));
+}
+
+static void read_place(lua_State *L, int top, struct program *p, struct service *s)
+{
+    lua_getfield(L, top, "places");
+    lua_pushlstring(L, s->name.p, s->name.n);
+    lua_gettable(L, -2);
+    s->here = flag_of(L, lua_gettop(L), "here");
+    s->url = text_of(L, lua_gettop(L), "url", p->arena);
+    if (s->url.n > 0)
+        read_url(L, s);
+    lua_pop(L, 2);
+}
+
+static void read_hosts(lua_State *L, int top, struct program *p)
+{
+    int n = list_of(L, top, "http_allow");
+    p->hosts = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->hosts));
+    p->host_count = n;
+    for (int i = 0; i < n; i++) {
+        struct str target, url;
+        lua_pushliteral(L, "http://");
+        lua_rawgeti(L, -2, i + 1);
+        lua_concat(L, 2);
+        url.p = lua_tolstring(L, -1, &url.n);
+        url = arena_str(p->arena, url);
+        if (!http_url_split(url, &p->hosts[i].name, &p->hosts[i].port, &target) ||
+            !str_eq(target, STR("/")))
+            fail_misuse(L, "http.allow: \"%s\" is neither a host nor host:port", url.p + 7);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
 static void read_services(lua_State *L, int top, struct program *p)
 {
     p->service_count = list_of(L, top, "services");
@@ -134,7 +176,9 @@ static void read_services(lua_State *L, int top, struct program *p)
         struct str name;
         lua_rawgeti(L, -1, i + 1);
         name.p = lua_tolstring(L, -1, &name.n);
-        p->services[i] = (struct service){i, arena_str(p->arena, name), http_router_new()};
+        p->services[i] = (struct service){
+            .number = i, .name = arena_str(p->arena, name), .router = http_router_new()};
+        read_place(L, top, p, &p->services[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -424,6 +468,7 @@ struct program *program_read(lua_State *L, struct str system)
     read_policies(L, top, p);
     read_breakers(L, top, p);
     read_hints(L, top, p);
+    read_hosts(L, top, p);
     fill_routers(L, p);
     *guard = NULL;
     lua_settop(L, top);

@@ -17,7 +17,17 @@ struct service {
     int number;
     struct str name;
     struct http_router
-        *router; /* its resources and routes, for sibling calls; targets: struct endpoint */
+        *router;    /* its resources and routes, for sibling calls; targets: struct endpoint */
+    bool here;      /* else it has neither resources, routes nor policies in this process */
+    struct str url; /* where it runs, or empty; then: */
+    struct str host;
+    int port;
+};
+
+/* A host that scripts may call, of the system file's http.allow. */
+struct program_host {
+    struct str name;
+    int port;
 };
 
 struct resource {
@@ -71,6 +81,8 @@ struct program {
     int breaker_count;
     struct str *hints; /* the system's `try` lines, shown at the start */
     int hint_count;
+    struct program_host *hosts;
+    int host_count;
     struct http_router *gateway; /* everything reachable from outside */
 };
 

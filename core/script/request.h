@@ -20,6 +20,9 @@ struct request {
     bool waiting, fault;
     struct list node; /* host->requests while it waits or is delayed */
 
+    int64_t row_id; /* CREATE: the new row's, the same in every run; 0: none yet */
+    char root[33];  /* made when first asked for (request_root) */
+
     int status; /* the answer, as the task left it */
     struct str content_type;
     struct buf text;
@@ -41,5 +44,8 @@ void request_read_list(struct request *r);
 void request_cancel_waiting(struct host *h);
 /* Starts the task of a create or a route (request_task.c). */
 void request_start_task(struct request *r);
+/* What keys of calls that leave the process begin with: the client's Idempotency-Key, else made up;
+ * the same for all runs of the request's task. */
+struct str request_root(struct request *r);
 /* The request that a task serves, or NULL. */
 struct request *request_of_task(const struct task *t);

@@ -8,6 +8,7 @@ declare.host_events = veneer("host_events")
 local dispatch = veneer("dispatch")
 local words = veneer("words")
 local sandbox = veneer("sandbox")
+local place = veneer("place")
 local freezing = veneer("frozen")
 
 local function names_of(map)
@@ -118,7 +119,8 @@ local function library_of(path, name, made)
 end
 
 -- tree: { system = file, lib = {file...}, routes = ..., policies = ... }, a file being { path =, source =, name = }.
-local function load(tree, overlay)
+-- only: the services of this process, as place.services takes them.
+local function load(tree, overlay, only)
   local state = declare.new()
   local env = environment(state)
   local libraries, loading = {}, {}
@@ -149,6 +151,7 @@ local function load(tree, overlay)
 
   declare.system(state, tree.system.path, run(tree.system))
   overlay(state.system)
+  place.services(state.system, only)
   freezing.freeze(tree.system.path, state.system.config, "config")
   env.config = frozen("config", state.system.config)
   for _, file in ipairs(tree.lib) do env.use(file.name) end
@@ -161,6 +164,8 @@ local function load(tree, overlay)
     local view = policy.view
     if view then policy.handle = function(event, meta) dispatch.view(view, event, meta) end end
   end
+  place.check_calls(state, tree.routes)
+  place.check_calls(state, tree.policies)
   return program
 end
 

@@ -305,12 +305,20 @@ function declare.new()
   return { system = { services = {}, breakers = {}, config = {} }, declared = {} }
 end
 
-local system_options = { services = "table", breakers = "table", config = "table", try = "table" }
+local system_options = { services = "table", breakers = "table", config = "table", try = "table", http = "table" }
 -- Hystrix' defaults, as in core/breaker/breaker.h; settings from outside may name each of them.
 local breaker_defaults = { timeout_ms = 1000, limit = 10, volume = 20, error_percent = 50, sleep_ms = 5000,
   window_ms = 10000 }
 local breaker_options = {}
 for name in pairs(breaker_defaults) do breaker_options[name] = "number" end
+
+local function allowed_hosts(at, http)
+  check_options("http", at, http, { allow = "table" })
+  for i, host in ipairs(http.allow or {}) do
+    if type(host) ~= "string" then wrong(at, "http.allow: entry %d must be a host or host:port in quotes", i) end
+  end
+  return http.allow or {}
+end
 
 -- The system file's table.
 function declare.system(state, path, value)
@@ -322,11 +330,11 @@ function declare.system(state, path, value)
     if math.type(key) == "integer" then key, settings = settings, {} end
     check_name("services", at, key)
     if key == "moontide" then wrong(at, 'service "moontide": the name is the host\'s') end
-    check_options("service " .. key, at, settings, { store = "string" })
+    check_options("service " .. key, at, settings, { store = "string", url = "string" })
     if settings.store and settings.store ~= "sqlite" then
       wrong(at, 'service %s: store "%s" is not available; there is "sqlite"', key, settings.store)
     end
-    services[key] = settings
+    services[key] = { store = settings.store, url = settings.url or "" }
   end
   local breakers = value.breakers or {}
   for name, settings in pairs(breakers) do
@@ -338,7 +346,8 @@ function declare.system(state, path, value)
   for i, line in ipairs(value.try or {}) do
     if type(line) ~= "string" then wrong(at, "system: entry %d of try must be a text", i) end
   end
-  state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {} }
+  state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {},
+    http_allow = allowed_hosts(at, value.http or {}) }
 end
 
 -- What a script file returned: one declaration or a list of them.
@@ -374,10 +383,16 @@ local function once(seen, made, name)
   seen[name] = made.at
 end
 
+-- Of a service that runs elsewhere only the events count here.
+local function add(list, made, state)
+  if made.kind == "event" or state.system.services[made.service].here then list[#list + 1] = made end
+end
+
 -- Checks everything against everything; returns the program.
 function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
-    policies = {}, breakers = {}, try = state.system.try }
+    policies = {}, breakers = {}, try = state.system.try, places = state.system.services,
+    http_allow = state.system.http_allow }
   local lists = { event = program.events, resource = program.resources, route = program.routes,
     policy = program.policies, view = program.resources }
   local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }
@@ -392,11 +407,11 @@ function declare.finish(state)
     once(seen[made.kind == "view" and "resource" or made.kind], made, name)
     if made.kind == "event" then events[made.name] = made end
     local list = lists[made.kind]
-    list[#list + 1] = made
+    add(list, made, state)
     if made.kind == "view" then
       local feeding = policy_of(made)
       once(seen.policy, feeding, made.service .. "\0" .. feeding.name)
-      table.insert(program.policies, feeding)
+      add(program.policies, feeding, state)
     end
   end
   table.move(declare.host_events, 1, #declare.host_events, #program.events + 1, program.events)

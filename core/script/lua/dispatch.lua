@@ -101,7 +101,8 @@ end
 -- correlation_id }; declared: the resource or route.
 function dispatch.joined(call, declared)
   local body_mark = with_copy_of(call.body)
-  local request = setmetatable({ method = call.method, path = call.path, query = call.query, headers = {} }, body_mark)
+  local request = setmetatable({ method = call.method, path = call.path, query = call.query,
+    headers = call.headers }, body_mark)
   local context = setmetatable({ service = call.service, correlation_id = call.correlation_id, request = request },
     body_mark)
   if call.kind == "create" then

@@ -203,7 +203,9 @@ static void wrong_flags_are_usage_errors(void **state)
     struct fixture *f = *state;
     assert_refused(f, "--lisen 1:2", ERR_INVALID, "unknown flag --lisen; did you mean --listen?");
     assert_refused(f, "--watch=yes", ERR_INVALID, "--watch takes no value");
-    assert_refused(f, "--only payment", ERR_INVALID, "unknown flag --only");
+    assert_refused(f, "--only payment,,order", ERR_INVALID,
+                   "--only: only: expected names of services with commas between, like "
+                   "order,delivery, got \"payment,,order\"");
     assert_refused(f, "-x", ERR_INVALID, "unknown flag -x");
     assert_refused(f, "--listen", ERR_INVALID, "--listen needs a value");
     assert_refused(f, "--listen=", ERR_INVALID, "--listen needs a value");
