@@ -54,22 +54,54 @@ static int start_last(struct app *a, struct start *s, struct err *err)
                             err);
 }
 
+static void fall_back(struct start *s, const char *message, const struct err *err)
+{
+    log_event(LOG_ERROR, message, LOG_C("error", err->message),
+              LOG_I("generation", s->last.number));
+    generation_clear(&s->generation);
+}
+
+/* The newest generation that still loads, but for the active one, which was tried. */
+static int start_older(struct app *a, struct start *s)
+{
+    struct store_generation *list;
+    struct err ignored;
+    size_t count;
+    int64_t tried = s->last.number;
+    if (store_log_generations(a->session, s->arena, &list, &count, &ignored) != 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].number == tried ||
+            store_log_generation(a->session, s->arena, list[i].number, &s->last, &ignored) <= 0)
+            continue;
+        if (start_last(a, s, &ignored) == 0)
+            return 0;
+        generation_clear(&s->generation);
+    }
+    return -1;
+}
+
 static int start_generation(struct app *a, struct start *s, struct err *err)
 {
+    struct err also;
     int found = store_log_generation(a->session, s->arena, 0, &s->last, err);
     if (found < 0)
         return -1;
     s->has_last = found > 0;
-    if (s->has_last && str_eq(s->last.origin, STR("activate")))
-        return start_last(a, s, err);
+    bool by_hand = s->has_last && str_eq(s->last.origin, STR("activate"));
+    if (by_hand && start_last(a, s, err) == 0)
+        return 0;
+    if (by_hand)
+        fall_back(s, "the activated generation does not load; the scripts folder is tried", err);
     if (start_tree(a, s, err) == 0)
         return 0;
     if (!s->has_last)
         return -1;
-    log_event(LOG_ERROR, "the scripts do not load; the last good generation runs",
-              LOG_C("error", err->message), LOG_I("generation", s->last.number));
+    fall_back(s, "the scripts do not load; the last good generation runs", err);
+    if (!by_hand && start_last(a, s, &also) == 0)
+        return 0;
     generation_clear(&s->generation);
-    return start_last(a, s, err);
+    return start_older(a, s); /* if that fails too, err says what is wrong with the tree */
 }
 
 /* ---- floors ---- */

@@ -57,8 +57,12 @@ static void on_fired(struct store_unit *u)
 static struct store_unit *unit_of(struct bus *b, const struct store_timer *timer)
 {
     struct store_unit *u = store_unit_new();
-    store_unit_note(u, STORE_NOTE_TIMER_GONE)->seq = timer->id;
-    if (timer->event.type && timer->event.values) {
+    bool damaged = timer->damage.n > 0;
+    store_unit_note(u, damaged ? STORE_NOTE_TIMER_ASIDE : STORE_NOTE_TIMER_GONE)->seq = timer->id;
+    if (damaged) {
+        log_event(LOG_ERROR, "a timer is damaged and is set aside", LOG_I("timer", timer->id),
+                  LOG_S("key", timer->event.key), LOG_S("error", timer->damage));
+    } else if (timer->event.type && timer->event.values) {
         struct store_event *e = arena_zalloc(u->arena, sizeof(*e));
         bus_set_copy_event(u->arena, &timer->event, e);
         e->time_ms = clock_wall_ms(b->clock);

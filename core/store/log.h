@@ -91,7 +91,7 @@ int store_log_letters(struct store_session *ss, struct arena *a, struct str poli
 int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
                      struct store_letter *ret, struct err *err);
 /* Timers due at or before now, earliest first, at most limit; and the due time of the earliest one
- * after, INT64_MAX if none. */
+ * after, INT64_MAX if none. One that is damaged says so in `damage`. */
 int store_log_timers(struct store_session *ss, struct arena *a, const struct store_schema *schema,
                      int64_t now_ms, int64_t limit, struct store_timer **ret, size_t *ret_count,
                      int64_t *ret_next_due_ms, struct err *err);

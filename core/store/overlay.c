@@ -225,6 +225,44 @@ static void overlay_get(struct store_read *r)
     r->row_count = 1;
 }
 
+static bool asks_for(const struct store_read *r, const struct store_change *c)
+{
+    for (const struct store_add *add = c->adds; add; add = add->next)
+        for (int i = 0; i < r->cond_count; i++)
+            if (r->conds[i].column == add->column)
+                return true;
+    return false;
+}
+
+static bool has_id(const struct store_read *r, const int64_t *ids, size_t count, int64_t id)
+{
+    for (size_t i = 0; i < r->row_count; i++)
+        if (r->rows[i]->id == id)
+            return true;
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+size_t store_scope_added(const struct store_read *r, int64_t **ret_ids)
+{
+    size_t n = 0;
+    int64_t *ids = NULL;
+    for (const struct store_scope *s = r->scope; s; s = s->parent) {
+        for (const struct store_change *c = s->first; c; c = c->next) {
+            if (c->kind != STORE_ADD || c->table->number != r->table->number || !asks_for(r, c) ||
+                has_id(r, ids, n, c->id))
+                continue;
+            if (!ids)
+                ids = arena_alloc(r->arena, changes_in_sight(r->scope) * sizeof(*ids));
+            ids[n++] = c->id;
+        }
+    }
+    *ret_ids = ids;
+    return n;
+}
+
 void store_scope_overlay(struct store_read *r)
 {
     if (!r->scope || r->failed || r->kind == STORE_READ_ID)

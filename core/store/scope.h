@@ -59,8 +59,11 @@ void store_scope_emit(struct store_scope *s, struct store_event *e);
 void store_scope_timer(struct store_scope *s, struct store_timer *t);
 void store_scope_cancel(struct store_scope *s, int64_t timer_id);
 
+/* Ids of rows that r lacks and that may match it once the scope's additions are laid over; in
+ * r->arena. An engine appends these rows, as committed, before the overlay. */
+size_t store_scope_added(const struct store_read *r, int64_t **ret_ids);
 /* Lays the scope's changes over what a finished read found (r->scope); part of every engine's read.
  * Where a FIND or COUNT touches (store_scope_touches), r->rows must be all rows that match, without
- * limit and offset; then rows are filtered, ordered and cut here, and a COUNT's count is made of
- * them. Changed rows are copied to r->arena. */
+ * limit and offset, and those of store_scope_added; then rows are filtered, ordered and cut here,
+ * and a COUNT's count is made of them. Changed rows are copied to r->arena. */
 void store_scope_overlay(struct store_read *r);

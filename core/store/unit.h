@@ -59,6 +59,7 @@ struct store_timer {
     int64_t id;
     int64_t due_ms; /* wall clock */
     struct store_event event;
+    struct str damage; /* of one that was read: why it cannot be fired, or empty */
 };
 
 /* What the bus wants written with a unit. */
@@ -70,8 +71,10 @@ enum store_note_kind {
     STORE_NOTE_LETTER_FAILED, /* letter_id failed again: new error and tries */
     STORE_NOTE_LETTER_GONE, /* removes letter_id (retried with success, or discarded); gone already
                                = STORE_CONFLICT */
-    STORE_NOTE_TIMER_GONE   /* removes timer `seq`, which is being fired; gone already =
+    STORE_NOTE_TIMER_GONE,  /* removes timer `seq`, which is being fired; gone already =
                                STORE_CONFLICT */
+    STORE_NOTE_TIMER_ASIDE /* keeps timer `seq`, which cannot be fired, but is never due again; gone
+                              already = STORE_CONFLICT */
 };
 
 struct store_note {

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 
@@ -308,6 +309,37 @@ def broken_start():
     put(server, 3)
     reload(server)
     assert shown(server) == 3
+
+
+@case("RULES-1f a generation activated by hand that no longer loads does not stop a start: the tree, then the last good one")
+def broken_activated():
+    server = lab()
+    for number in (2, 3, 4):
+        put(server, number)
+        reload(server)
+    number = server.request("POST", "/notes", {"what": "a"}).json["id"]
+
+    def activate_and_break(generation):
+        assert server.admin("POST", f"/admin/generations/{generation}/activate").status == 200
+        assert shown(server) == generation
+        assert server.stop() == 0
+        database = sqlite3.connect(os.path.join(server.data, "moontide.db"))
+        database.execute("UPDATE _moontide_generations SET sources = '{\"systems/lab.lua\":\"nosuch\"}' WHERE number = ?",
+                         [generation])
+        database.commit()
+        database.close()
+
+    activate_and_break(1)
+    server.start()
+    assert shown(server) == 4, "what lies in the folder"
+    assert server.log_lines(level="error", generation=1), server.tail()
+    activate_and_break(2)
+    write_files(server.scripts, {VERSION: "return {\n  route { },\n}\n"})
+    server.start()
+    assert shown(server) == 4, "the newest one that loads"
+    assert any(f"scripts/{VERSION}:2" in json.dumps(e) for e in server.log_lines(level="error")), server.tail()
+    assert server.request("GET", f"/notes/{number}").status == 200
+    assert server.request("POST", "/notes", {"what": "b"}).status == 201
 
 
 @case("RULES-1f a broken tree at the very first start is refused with file and line")

@@ -58,10 +58,11 @@ static int copy_logged(sqlite3_stmt *stmt, struct arena *a, const struct store_s
     return e->type ? decode(a, e, err) : 0;
 }
 
-/* Columns of SQL_TIMERS_READ. */
-static int copy_timer(sqlite3_stmt *stmt, struct arena *a, const struct store_schema *schema,
-                      struct store_timer *ret, struct err *err)
+/* Columns of SQL_TIMERS_READ. One that is damaged says so, and stops no other. */
+static void copy_timer(sqlite3_stmt *stmt, struct arena *a, const struct store_schema *schema,
+                       struct store_timer *ret)
 {
+    struct err err;
     struct store_event *e = &ret->event;
     *ret = (struct store_timer){.id = sqlite3_column_int64(stmt, 0),
                                 .due_ms = sqlite3_column_int64(stmt, 1)};
@@ -72,7 +73,8 @@ static int copy_timer(sqlite3_stmt *stmt, struct arena *a, const struct store_sc
     e->cause_seq = sqlite3_column_int64(stmt, 7);
     e->generation = sqlite3_column_int64(stmt, 8);
     e->type = find_type(schema, service, name);
-    return e->type ? decode(a, e, err) : 0;
+    if (e->type && store_event_decode(e->type, e->payload, a, &e->values, &err) < 0)
+        ret->damage = arena_str(a, str_from(err.message));
 }
 
 static bool wants(const struct scan *scan)
@@ -149,23 +151,21 @@ int store_log_timers(struct store_session *ss, struct arena *a, const struct sto
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_TIMERS_READ, err);
     if (!stmt)
         return -1;
-    int rc = SQLITE_DONE, failed = 0;
+    int rc = SQLITE_DONE;
     int64_t next_due_ms = INT64_MAX;
     struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_timer));
     sqlite3_bind_int64(stmt, 1, limit + 1); /* one more tells when the next is due */
-    while (!failed && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         int64_t due_ms = sqlite3_column_int64(stmt, 1);
         if (due_ms > now_ms || rows.count == (size_t)limit) {
             next_due_ms = due_ms;
             break;
         }
-        failed = copy_timer(stmt, a, schema, sqlite_rows_add(&rows), err);
+        copy_timer(stmt, a, schema, sqlite_rows_add(&rows));
     }
     sqlite3_reset(stmt);
-    if (!failed && rc != SQLITE_ROW && rc != SQLITE_DONE)
-        failed = sqlite_db_fail(&ss->conn, rc, "read timers", err);
-    if (failed)
-        return -1;
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return sqlite_db_fail(&ss->conn, rc, "read timers", err);
     *ret = rows.items;
     *ret_count = rows.count;
     *ret_next_due_ms = next_due_ms;

@@ -26,7 +26,7 @@ static int run_ids(struct store *s, enum sqlite_stmt_kind kind, int64_t first, i
     return run(s, stmt, err);
 }
 
-/* Removes a row that only one unit may remove: 1 if it is gone already. */
+/* Removes a row that only one unit may remove, or puts it aside: 1 if it is gone already. */
 static int take_away(struct store *s, enum sqlite_stmt_kind kind, int64_t id, struct err *err)
 {
     if (run_ids(s, kind, id, -1, err) < 0)
@@ -86,7 +86,8 @@ static int write_letter_failed(struct store *s, const struct store_note *n, stru
 
 bool sqlite_notes_refusable(const struct store_note *n)
 {
-    return n->kind == STORE_NOTE_LETTER_GONE || n->kind == STORE_NOTE_TIMER_GONE;
+    return n->kind == STORE_NOTE_LETTER_GONE || n->kind == STORE_NOTE_TIMER_GONE ||
+           n->kind == STORE_NOTE_TIMER_ASIDE;
 }
 
 int sqlite_notes_write(struct store *s, struct store_note *n, struct err *err)
@@ -104,6 +105,8 @@ int sqlite_notes_write(struct store *s, struct store_note *n, struct err *err)
         return write_letter_failed(s, n, err);
     case STORE_NOTE_LETTER_GONE:
         return take_away(s, SQL_LETTER_GONE, n->letter_id, err);
+    case STORE_NOTE_TIMER_ASIDE:
+        return take_away(s, SQL_TIMER_ASIDE, n->seq, err);
     case STORE_NOTE_TIMER_GONE:
         break;
     }

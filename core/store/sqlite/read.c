@@ -7,6 +7,7 @@
 #include "store/sqlite/engine.h"
 
 #include <assert.h>
+#include <string.h>
 
 static struct store_row *copy_row(sqlite3_stmt *stmt, const struct store_table *t, struct arena *a)
 {
@@ -48,6 +49,26 @@ static int run_get(struct sqlite_conn *conn, struct store_read *r)
     r->rows = arena_alloc(r->arena, sizeof(struct store_row *));
     r->rows[0] = row;
     r->row_count = 1;
+    return 0;
+}
+
+/* Rows that match only with what the task added to them. */
+static int run_added(struct sqlite_conn *conn, struct store_read *r)
+{
+    int64_t *ids;
+    size_t count = store_scope_added(r, &ids);
+    if (count == 0)
+        return 0;
+    struct store_row **rows = arena_alloc(r->arena, (r->row_count + count) * sizeof(*rows));
+    if (r->row_count > 0)
+        memcpy(rows, r->rows, r->row_count * sizeof(*rows));
+    r->rows = rows;
+    for (size_t i = 0; i < count; i++) {
+        int found = sqlite_read_row(conn, r->table, ids[i], r->arena, &rows[r->row_count], &r->err);
+        if (found < 0)
+            return -1;
+        r->row_count += (size_t)found;
+    }
     return 0;
 }
 
@@ -100,6 +121,7 @@ void sqlite_read_run(struct sqlite_conn *conn, struct store_read *r)
 {
     int failed = 0;
     bool laid_over = r->scope && store_scope_touches(r->scope, r->table);
+    bool many = r->kind == STORE_READ_FIND || r->kind == STORE_READ_COUNT;
     r->rows = NULL;
     r->row_count = 0;
     r->count = 0;
@@ -116,6 +138,8 @@ void sqlite_read_run(struct sqlite_conn *conn, struct store_read *r)
     case STORE_READ_ID:
         assert(!"answered by the session");
     }
+    if (failed == 0 && laid_over && many)
+        failed = run_added(conn, r);
     r->failed = failed < 0;
     if (r->failed)
         r->row_count = 0;

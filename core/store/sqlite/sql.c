@@ -40,6 +40,7 @@ static const char *const system_sql[SQL_KINDS] = {
                   "(id,due,type,service,key,payload,correlation,cause,generation)"
                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [SQL_TIMER_GONE] = "DELETE FROM _moontide_timers WHERE id=?1",
+    [SQL_TIMER_ASIDE] = "UPDATE _moontide_timers SET due=9223372036854775807 WHERE id=?1",
     [SQL_POSITION] = "UPDATE _moontide_policies SET high=?2,holes=?3 WHERE number=?1",
     [SQL_IDS_READ] = "SELECT next FROM _moontide_ids WHERE name=?1",
     [SQL_IDS] = "INSERT INTO _moontide_ids(name,next) VALUES(?1,?2)"

@@ -36,6 +36,7 @@ enum sqlite_stmt_kind {
     SQL_LETTER_GONE,
     SQL_TIMER,
     SQL_TIMER_GONE,
+    SQL_TIMER_ASIDE,
     SQL_POSITION,
     SQL_IDS_READ,
     SQL_IDS,

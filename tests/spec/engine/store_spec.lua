@@ -255,6 +255,23 @@ describe("PATH-3k add", function()
     assert.same({ 6, "bound" }, answer.body)
   end)
 
+  it("STO-4 what it brings in is found and counted, what it takes away is not", function()
+    scripts(tree { go = [[
+      store.add("counters", 1, { n = 4 })
+      local names = {}
+      for i, row in ipairs(store.find("counters", { n = 5 }, { order = "name" })) do names[i] = row.name end
+      local inner = unit(function()
+        store.add("counters", 1, { n = 1 })
+        store.add("counters", 2, { n = 1 })
+        return store.count("counters", { n = 6 })
+      end)
+      return { names, inner, store.count("counters", { n = 6 }), store.count("counters", { n = 1 }),
+        store.first("counters", { n = 6, name = "a" }).id }]] })
+    request { path = "/counters", body = { name = "a", n = 1 } }
+    request { path = "/counters", body = { name = "b", n = 5 } }
+    assert.same({ { "a", "b" }, 2, 2, 0, 1 }, request { path = "/go" }.body)
+  end)
+
   it("to a row that is not there, or to no number, raises", function()
     assert.matches("no row 99", go([[ store.add("counters", 99, { n = 1 }) ]]).body.message)
     assert.matches("note is no number", go([[ store.add("counters", 1, { note = 1 }) ]]).body.message)

@@ -3,6 +3,8 @@
 #include "store/sqlite/vfs_fault.h"
 #include "world.h"
 
+#include <sqlite3.h>
+
 static void note_fired(struct world *w, int key)
 {
     vec_reserve(&w->log, &w->log_cap, w->log_count + 1, sizeof(*w->log));
@@ -149,6 +151,42 @@ static void a_timer_that_cannot_be_written_fires_later(void **state)
     assert_once_in_order(w, 0);
 }
 
+/* Damages the stored payload of timer id. */
+static void damage(struct world *w, int id)
+{
+    char path[128], sql[128];
+    sqlite3 *db;
+    snprintf(path, sizeof(path), "%s/moontide.db", w->folder);
+    snprintf(sql, sizeof(sql), "UPDATE _moontide_timers SET payload='{\"no' WHERE id=%d", id);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 1);
+    sqlite3_close(db);
+}
+
+static void a_damaged_timer_is_set_aside_and_the_others_fire(void **state)
+{
+    struct world *w = *state;
+    add_policy(w, "delivery", "ship", 1 << PLACED);
+    world_open(w);
+    for (int i = 1; i <= 3; i++)
+        emit_after(w, i, 1000 * i, PLACED, i);
+    settle(w);
+    damage(w, 2);
+    advance(w, 5000);
+    assert_int_equal(w->run_count, 2);
+    note_fired(w, 1);
+    note_fired(w, 3);
+    assert_int_equal(w->bus->timers.next_due_ms == INT64_MAX, true); /* nothing is tried for ever */
+    restart(w);
+    emit_after(w, 4, 1000, PLACED, 4);
+    settle(w);
+    advance(w, 3600 * 1000);
+    note_fired(w, 4);
+    assert_once_in_order(w, 0);
+    assert_int_equal(store_log_last_seq(w->store), 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +202,8 @@ int main(void)
              a_timer_that_cannot_be_written_fires_later),
         CASE("PATH-4g a timer of an undeclared type does not stop the others",
              a_timer_of_an_undeclared_type_does_not_stop_the_others),
+        CASE("PATH-4g a damaged timer is set aside, and the others fire",
+             a_damaged_timer_is_set_aside_and_the_others_fire),
     };
     return cmocka_run_group_tests_name("bus/timers", tests, NULL, NULL);
 }

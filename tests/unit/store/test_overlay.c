@@ -311,13 +311,24 @@ static void row_that_an_add_moved_out_of_the_condition_is_removed(void **state)
     assert_int_equal(f->read.rows[0]->values[B].i, 101);
 }
 
-static void row_that_an_add_moved_into_the_condition_stays_unfound(void **state)
+static void row_that_an_add_moved_into_the_condition_is_asked_for(void **state)
 {
     struct fix *f = *state;
+    int64_t *ids;
     where(f, A, value_int(1));
+    found(f, 4, 1);
     add(f->root, 1, A, 1);
+    add(f->root, 2, B, 1); /* not in the condition */
+    add(f->root, 4, A, 0); /* found already */
+    struct store_scope *deep = store_scope_open(f->root);
+    add(deep, 1, A, 1);
+    f->read.scope = deep;
+    assert_int_equal(store_scope_added(&f->read, &ids), 1);
+    assert_int_equal(ids[0], 1);
+    found(f, 1, -1); /* the engine looked */
     store_scope_overlay(&f->read);
-    assert_int_equal(f->read.row_count, 0);
+    ASSERT_IDS(f, 1, 4);
+    store_scope_drop(deep);
 }
 
 static void conditions_compare_null_numbers_text_and_id(void **state)
@@ -497,7 +508,7 @@ static struct store_row *row_of(struct arena *a, const struct rows *rows, int id
     return row;
 }
 
-/* As the engine would: everything that matches in the database. */
+/* As the engine would: everything that matches in the database, and what the scope asks for. */
 static void engine_find(struct play *p, struct store_read *r)
 {
     r->rows = arena_alloc(r->arena, IDS * sizeof(struct store_row *));
@@ -506,6 +517,11 @@ static void engine_find(struct play *p, struct store_read *r)
         if (p->db.version[id] > 0 && (r->cond_count == 0 || p->db.a[id] == r->conds[0].value.i))
             r->rows[r->row_count++] = row_of(r->arena, &p->db, id);
     }
+    int64_t *added;
+    size_t count = store_scope_added(r, &added);
+    for (size_t i = 0; i < count; i++)
+        if (p->db.version[added[i]] > 0)
+            r->rows[r->row_count++] = row_of(r->arena, &p->db, (int)added[i]);
 }
 
 static int64_t sort_key(const struct rows *rows, const struct store_read *r, int id)
@@ -608,9 +624,9 @@ static void step_add(struct play *p, int id)
         step_update(p, id);
         return;
     }
-    int delta = pick(p, 9) - 4;
-    p->sight[p->top].b[id] += delta;
-    add(s, id, B, delta);
+    int delta = pick(p, 5) - 2, column = pick(p, 2);
+    *(column == A ? &p->sight[p->top].a[id] : &p->sight[p->top].b[id]) += delta;
+    add(s, id, column, delta);
 }
 
 static void step_scope(struct play *p)
@@ -665,7 +681,7 @@ static void apply(struct rows *db, const struct store_change *c)
     if (c->kind == STORE_INSERT || (c->kind == STORE_UPDATE && c->mask & 2))
         db->b[id] = c->row->values[B].i;
     for (const struct store_add *one = c->adds; one; one = one->next)
-        db->b[id] += one->delta.i;
+        *(one->column == A ? &db->a[id] : &db->b[id]) += one->delta.i;
 }
 
 static void play(uint32_t seed)
@@ -726,7 +742,7 @@ int main(void)
         TEST(find_replaces_removes_and_adds_rows),
         TEST(find_takes_each_row_at_its_innermost_layer),
         TEST(row_that_an_add_moved_out_of_the_condition_is_removed),
-        TEST(row_that_an_add_moved_into_the_condition_stays_unfound),
+        TEST(row_that_an_add_moved_into_the_condition_is_asked_for),
         TEST(conditions_compare_null_numbers_text_and_id),
         TEST(order_is_null_then_numbers_then_text_and_equals_by_id),
         TEST(large_numbers_are_ordered_exactly),
