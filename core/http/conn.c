@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -23,6 +24,7 @@
 #define READ_BYTES (64 << 10)
 #define LINGER_BYTES (4 << 20)
 #define LINGER_NS NS_PER_S
+#define LOOK_NS NS_PER_S
 #define REFUSED_MAX 256 /* connections beyond the limit that are still told so */
 
 static struct evbuffer *input_of(const struct http_conn *c)
@@ -44,9 +46,10 @@ static size_t waiting_bytes(const struct http_conn *c)
 
 static int64_t deadline_of(const struct http_conn *c)
 {
-    if (waiting_bytes(c) > 0 && c->write_deadline_ns < c->read_deadline_ns)
-        return c->write_deadline_ns;
-    return c->read_deadline_ns;
+    int64_t at_ns = c->read_deadline_ns;
+    if (waiting_bytes(c) > 0 && c->write_deadline_ns < at_ns)
+        at_ns = c->write_deadline_ns;
+    return c->full && c->look_ns < at_ns ? c->look_ns : at_ns;
 }
 
 /* A deadline that moves away leaves the timer: it looks again when it fires. That is a heap
@@ -240,7 +243,8 @@ static bool step(struct http_conn *c, int *budget)
 }
 
 /* Room for the largest head and for what a client sends while its request is handled: up to there a
- * client that goes is noticed, beyond it the kernel holds back the rest. Not by a watermark, at
+ * client that goes is noticed at once, beyond it the kernel holds back the rest and it is looked
+ * for once a second. Not by a watermark, at
  * which libevent 2.1 calls back for ever. */
 static void balance_reading(struct http_conn *c)
 {
@@ -250,10 +254,13 @@ static void balance_reading(struct http_conn *c)
     if (full == c->full || c->eof)
         return;
     c->full = full;
-    if (full)
-        bufferevent_disable(c->bev, EV_READ);
-    else
+    if (!full) {
         bufferevent_enable(c->bev, EV_READ);
+        return;
+    }
+    bufferevent_disable(c->bev, EV_READ);
+    c->look_ns = loop_now_ns(c->server->loop) + LOOK_NS;
+    arm(c, c->look_ns);
 }
 
 /* --- ending --- */
@@ -346,6 +353,21 @@ static void give_up(struct http_conn *c)
         c->dead = true;
 }
 
+/* A connection of which nothing is read is not in the kernel's set, so that nobody tells of its
+ * end. */
+static void look_for_end(struct http_conn *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    c->look_ns = loop_now_ns(c->server->loop) + LOOK_NS;
+    arm(c, deadline_of(c));
+    if (poll(&p, 1, 0) <= 0)
+        return;
+    if (p.revents & (POLLERR | POLLHUP))
+        c->dead = true;
+    else if (c->exchange)
+        tell_gone(c->exchange);
+}
+
 static void on_timer(struct loop_timer *t)
 {
     struct http_conn *c = list_entry(t, struct http_conn, timer);
@@ -357,8 +379,10 @@ static void on_timer(struct loop_timer *t)
     }
     if (waiting_bytes(c) > 0 && now_ns >= c->write_deadline_ns)
         c->dead = true;
-    else
+    else if (now_ns >= c->read_deadline_ns)
         give_up(c);
+    if (c->full && now_ns >= c->look_ns)
+        look_for_end(c);
     conn_run(c);
 }
 

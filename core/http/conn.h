@@ -33,6 +33,7 @@ struct http_conn {
     struct loop_defer again;        /* goes on at the end of the turn */
     int64_t read_deadline_ns;       /* INT64_MAX: none */
     int64_t write_deadline_ns;      /* meaningful while output waits */
+    int64_t look_ns;                /* meaningful while full: when to look for its end */
     int64_t body_began_ns;
     size_t lingered_bytes;
     bool began;   /* a byte of the request being read has come */

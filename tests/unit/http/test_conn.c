@@ -456,6 +456,55 @@ static void a_reset_while_handling_is_told_and_the_request_stays_readable(void *
     world_answer_held(w, 0, "for nobody");
 }
 
+/* /hold, and behind it more than the server reads meanwhile; the kernel has room for the rest, so
+ * that an end behind it arrives. */
+static struct client hold_with_much_behind(struct world *w)
+{
+    struct client c = client_open(w);
+    struct buf much = BUF_INIT;
+    buf_lit(&much, GET("/hold"));
+    while (much.n < 150 << 10)
+        buf_lit(&much, GET("/behind"));
+    client_send_n(w, &c, much.p, much.n);
+    world_settle(w, &c);
+    assert_int_equal(w->handled, w->held_count);
+    buf_deinit(&much);
+    return c;
+}
+
+static void SHOP_6d_a_client_gone_behind_much_input_is_noticed_within_a_second(void **state)
+{
+    struct world *w = *state;
+    struct linger now = {1, 0};
+    struct client reset = hold_with_much_behind(w), closed = hold_with_much_behind(w);
+    setsockopt(reset.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    client_close(&reset);
+    client_close(&closed);
+    world_advance_ms(w, 1000);
+    world_settle(w, NULL);
+    assert_int_equal(w->gone, 2);
+    world_answer_held(w, 0, "for nobody");
+    world_answer_held(w, 1, "for nobody");
+    world_settle(w, NULL);
+    assert_int_equal(w->gone, 2);
+    assert_int_equal(http_server_connections(w->server), 0);
+}
+
+static void SHOP_6d_a_client_that_stays_behind_much_input_is_not_given_up(void **state)
+{
+    struct world *w = *state;
+    struct client c = hold_with_much_behind(w);
+    for (int i = 0; i < 10; i++) {
+        world_advance_ms(w, 1000);
+        world_settle(w, &c);
+    }
+    assert_int_equal(w->gone, 0);
+    world_answer_held(w, 0, "late");
+    client_expect(w, &c, "", 200, "late");
+    client_expect(w, &c, "", 200, "GET /behind|");
+    client_close(&c);
+}
+
 static void a_half_closed_client_is_answered_if_the_handler_answers(void **state)
 {
     struct world *w = *state;
@@ -535,6 +584,8 @@ int main(void)
         WORLD_CASE(input_is_not_read_without_bound_while_a_request_is_handled),
         WORLD_CASE(a_client_gone_while_handling_is_told_once_and_a_later_answer_is_harmless),
         WORLD_CASE(a_reset_while_handling_is_told_and_the_request_stays_readable),
+        WORLD_CASE(SHOP_6d_a_client_gone_behind_much_input_is_noticed_within_a_second),
+        WORLD_CASE(SHOP_6d_a_client_that_stays_behind_much_input_is_not_given_up),
         WORLD_CASE(a_half_closed_client_is_answered_if_the_handler_answers),
         WORLD_CASE(an_answer_from_within_on_gone_is_safe),
         WORLD_CASE(a_client_gone_amid_a_request_leaves_nothing),
