@@ -57,13 +57,13 @@ static void write_breakers(struct buf *out, struct registry *breakers, int64_t n
     struct registry_entry *e = NULL;
     write_metric(out, "moontide_breaker_state", "gauge", "1 for the state that the breaker is in.");
     while ((e = registry_next(breakers, e))) {
-        enum breaker_state now;
-        struct breaker_counts counts;
-        registry_read(e, now_ns, &now, &counts);
+        struct breaker_view v;
+        registry_view(e, now_ns, &v);
         for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
             buf_lit(out, "moontide_breaker_state{");
             write_label(out, "breaker", registry_name(e));
-            buf_addf(out, ",state=\"%s\"} %d\n", breaker_state_name(states[i]), now == states[i]);
+            buf_addf(out, ",state=\"%s\"} %d\n", breaker_state_name(states[i]),
+                     v.state == states[i]);
         }
     }
 }

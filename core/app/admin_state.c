@@ -45,32 +45,27 @@ void admin_state_services(struct admin_call *c)
 
 static void write_breaker(struct buf *out, struct registry_entry *e, int64_t now_ns)
 {
-    enum breaker_state state;
-    struct breaker_counts n;
-    struct breaker_conf conf = registry_conf(e);
-    registry_read(e, now_ns, &state, &n);
+    struct breaker_view v;
+    registry_view(e, now_ns, &v);
     admin_write_item(out);
     buf_addc(out, '{');
     admin_write_text(out, "name", registry_name(e));
-    admin_write_text(out, "state", str_from(breaker_state_name(state)));
-    admin_write_int(out, "in_flight", n.in_flight);
+    admin_write_text(out, "state", str_from(breaker_state_name(v.state)));
+    admin_write_int(out, "in_flight", v.in_flight);
     admin_write_key(out, "counts");
     buf_addc(out, '{');
-    admin_write_int(out, "success", n.success);
-    admin_write_int(out, "failure", n.failure);
-    admin_write_int(out, "timeout", n.timeout);
-    admin_write_int(out, "ignored", n.ignored);
-    admin_write_int(out, "refused_open", n.refused_open);
-    admin_write_int(out, "refused_limit", n.refused_limit);
+    admin_write_int(out, "success", v.rolling[BREAKER_EVENT_SUCCESS]);
+    admin_write_int(out, "failure", v.rolling[BREAKER_EVENT_FAILURE]);
+    admin_write_int(out, "timeout", v.rolling[BREAKER_EVENT_TIMEOUT]);
+    admin_write_int(out, "ignored",
+                    v.rolling[BREAKER_EVENT_IGNORED] + v.rolling[BREAKER_EVENT_BAD_REQUEST] +
+                        v.rolling[BREAKER_EVENT_CANCELLED]);
+    admin_write_int(out, "refused_open", v.rolling[BREAKER_EVENT_SHORT_CIRCUITED]);
+    admin_write_int(out, "refused_limit", v.rolling[BREAKER_EVENT_REJECTED]);
     buf_addc(out, '}');
     admin_write_key(out, "conf");
     buf_addc(out, '{');
-    admin_write_int(out, "timeout_ms", conf.timeout_ms);
-    admin_write_int(out, "limit", conf.limit);
-    admin_write_int(out, "volume", conf.volume);
-    admin_write_int(out, "error_percent", conf.error_percent);
-    admin_write_int(out, "sleep_ms", conf.sleep_ms);
-    admin_write_int(out, "window_ms", conf.window_ms);
+    breaker_conf_write(&v.conf, UINT64_MAX, out);
     buf_lit(out, "}}");
 }
 

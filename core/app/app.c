@@ -149,9 +149,11 @@ static int open_bus(struct app *a, const struct store_switched *switched, struct
 
 void app_declare_breakers(struct app *a)
 {
+    int64_t now_ns = clock_mono_ns(&a->clock);
+    registry_declare_default(a->breakers, &a->program->breaker_default, now_ns);
     for (int i = 0; i < a->program->breaker_count; i++)
-        registry_declare(a->breakers, a->program->breakers[i].name, &a->program->breakers[i].conf,
-                         clock_mono_ns(&a->clock));
+        registry_declare(a->breakers, a->program->breakers[i].name,
+                         &a->program->breakers[i].settings, now_ns);
 }
 
 static void open_guards(struct app *a)

@@ -224,12 +224,26 @@ static struct str lower_path(struct arena *a, struct str path)
     return (struct str){p, path.n};
 }
 
+/* "hystrix.command.payment.x" is "breakers.payment.x". */
+static struct str breaker_path(struct arena *a, struct str path)
+{
+    static const struct str prefix = STR("hystrix.command.");
+    struct buf text = BUF_INIT;
+    if (!str_starts(path, prefix))
+        return path;
+    buf_lit(&text, "breakers.");
+    buf_add(&text, path.p + prefix.n, path.n - prefix.n);
+    path = arena_str(a, buf_str(&text));
+    buf_deinit(&text);
+    return path;
+}
+
 int config_set(struct config *c, struct str path, struct str value, struct str origin,
                struct err *err)
 {
     const char *expected;
     char range[64];
-    path = lower_path(c->arena, path);
+    path = breaker_path(c->arena, lower_path(c->arena, path));
     const struct setting *s = find_setting(path);
     if (!s)
         return refuse_unknown(path, origin, nearest_setting(path), err);

@@ -13,14 +13,15 @@ static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *t
 
 int generation_check_settings(const struct config *config, const struct program *p, struct err *err)
 {
-    struct str known[128];
+    struct str known[512];
     size_t n = 0;
-    for (int i = 0; i < p->breaker_count && n < 122; i++) {
-        static const char *const members[] = {"timeout_ms",    "limit",    "volume",
-                                              "error_percent", "sleep_ms", "window_ms"};
-        for (size_t k = 0; k < 6 && n < 128; k++) {
+    for (int i = 0; i < p->breaker_count; i++) {
+        for (int k = 0; k < breaker_setting_count && n < 512; k++) {
             struct buf path = BUF_INIT;
-            buf_addf(&path, "breakers.%.*s.%s", STR_ARG(p->breakers[i].name), members[k]);
+            if (breaker_settings[k].name == NULL)
+                continue;
+            buf_addf(&path, "breakers.%.*s.%s", STR_ARG(p->breakers[i].name),
+                     breaker_settings[k].name);
             known[n++] = arena_str(config->arena, buf_str(&path));
             buf_deinit(&path);
         }

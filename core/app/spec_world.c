@@ -114,9 +114,11 @@ static void open_guards(struct spec_case *c)
     w->faults = faults_new();
     w->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     c->lanes = lane_table_new();
+    int64_t now_ns = clock_mono_ns(&c->clock);
+    registry_declare_default(w->breakers, &c->program->breaker_default, now_ns);
     for (int i = 0; i < c->program->breaker_count; i++)
-        registry_declare(w->breakers, c->program->breakers[i].name, &c->program->breakers[i].conf,
-                         clock_mono_ns(&c->clock));
+        registry_declare(w->breakers, c->program->breakers[i].name,
+                         &c->program->breakers[i].settings, now_ns);
 }
 
 /* Takes over L, also on failure. */

@@ -4,7 +4,6 @@
  * a pointer over reloads. */
 #include "breaker/registry.h"
 
-#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 
@@ -13,36 +12,25 @@
 
 struct registry_entry {
     struct list link;
+    struct registry *registry;
     char *name;
     size_t name_bytes;
-    pthread_mutex_t lock; /* over breaker */
+    struct breaker_layer file, admin; /* under the registry's lock */
+    pthread_mutex_t lock;             /* over what follows */
+    enum breaker_state told;
+    uint64_t told_epoch;
     struct breaker breaker;
 };
 
 /* The registry's lock is never taken under an entry's. */
 struct registry {
-    pthread_rwlock_t lock; /* over by_name and entries */
+    pthread_rwlock_t lock; /* over by_name, entries and layers */
     struct map *by_name;
     struct list entries; /* in order of declaration */
+    struct breaker_layer file, admin;
+    registry_change_fn *changed;
+    void *ctx;
 };
-
-static struct registry_entry *entry_new(struct str name, const struct breaker_conf *conf,
-                                        int64_t now_ns)
-{
-    struct registry_entry *e = xcalloc(1, sizeof(*e));
-    e->name = xstrndup(name.p, name.n);
-    e->name_bytes = name.n;
-    pthread_mutex_init(&e->lock, NULL);
-    breaker_init(&e->breaker, conf, now_ns);
-    return e;
-}
-
-static void entry_free(struct registry_entry *e)
-{
-    pthread_mutex_destroy(&e->lock);
-    free(e->name);
-    free(e);
-}
 
 struct registry *registry_new(void)
 {
@@ -51,6 +39,13 @@ struct registry *registry_new(void)
     r->by_name = map_new();
     list_init(&r->entries);
     return r;
+}
+
+static void entry_free(struct registry_entry *e)
+{
+    pthread_mutex_destroy(&e->lock);
+    free(e->name);
+    free(e);
 }
 
 void registry_free(struct registry *r)
@@ -64,32 +59,48 @@ void registry_free(struct registry *r)
     free(r);
 }
 
-struct registry_entry *registry_declare(struct registry *r, struct str name,
-                                        const struct breaker_conf *conf, int64_t now_ns)
+void registry_on_change(struct registry *r, registry_change_fn *fn, void *ctx)
 {
-    pthread_rwlock_wrlock(&r->lock);
-    struct registry_entry *e = map_find(r->by_name, name);
-    bool is_new = !e;
-    if (is_new) {
-        e = entry_new(name, conf, now_ns);
-        map_set(r->by_name, name, e);
-        list_push(&r->entries, &e->link);
-    }
-    pthread_rwlock_unlock(&r->lock);
-    if (is_new)
-        return e;
-    pthread_mutex_lock(&e->lock);
-    breaker_set_conf(&e->breaker, conf, now_ns);
-    pthread_mutex_unlock(&e->lock);
-    return e;
+    r->changed = fn;
+    r->ctx = ctx;
 }
 
-struct registry_entry *registry_find(struct registry *r, struct str name)
+/* ---- one breaker ---- */
+
+struct breaker *registry_lock(struct registry_entry *e)
 {
-    pthread_rwlock_rdlock(&r->lock);
-    struct registry_entry *e = map_find(r->by_name, name);
-    pthread_rwlock_unlock(&r->lock);
-    return e;
+    pthread_mutex_lock(&e->lock);
+    return &e->breaker;
+}
+
+void registry_unlock(struct registry_entry *e, int64_t now_ns)
+{
+    if (e->breaker.epoch == e->told_epoch) {
+        pthread_mutex_unlock(&e->lock);
+        return;
+    }
+    struct registry_change change = {e, e->told, e->breaker.state, e->breaker.epoch, now_ns};
+    e->told = e->breaker.state;
+    e->told_epoch = e->breaker.epoch;
+    pthread_mutex_unlock(&e->lock);
+    if (e->registry->changed != NULL)
+        e->registry->changed(e->registry->ctx, &change);
+}
+
+void registry_view(struct registry_entry *e, int64_t now_ns, struct breaker_view *ret)
+{
+    breaker_view(registry_lock(e), now_ns, ret);
+    registry_unlock(e, now_ns);
+}
+
+void registry_latency(struct registry_entry *e, int64_t now_ns,
+                      struct breaker_latency_view *ret_execute,
+                      struct breaker_latency_view *ret_total)
+{
+    struct breaker *b = registry_lock(e);
+    breaker_latency_view(&b->execute, now_ns, ret_execute);
+    breaker_latency_view(&b->total, now_ns, ret_total);
+    registry_unlock(e, now_ns);
 }
 
 struct str registry_name(const struct registry_entry *e)
@@ -97,39 +108,142 @@ struct str registry_name(const struct registry_entry *e)
     return (struct str){e->name, e->name_bytes};
 }
 
-struct breaker_conf registry_conf(struct registry_entry *e)
+/* ---- settings ---- */
+
+/* What holds for a breaker, the layers of the administrator being these. */
+static struct breaker_conf conf_of(const struct registry *r, const struct breaker_layer *all,
+                                   const struct breaker_layer *file,
+                                   const struct breaker_layer *own)
 {
-    pthread_mutex_lock(&e->lock);
-    struct breaker_conf conf = e->breaker.conf;
-    pthread_mutex_unlock(&e->lock);
+    struct breaker_conf conf = breaker_conf_default();
+    breaker_layer_apply(&r->file, &conf);
+    breaker_layer_apply(all, &conf);
+    breaker_layer_apply(file, &conf);
+    breaker_layer_apply(own, &conf);
     return conf;
 }
 
-enum breaker_verdict registry_enter(struct registry_entry *e, int64_t now_ns,
-                                    struct breaker_permit *ret_permit, int64_t *ret_retry_ns)
+int registry_check(const struct breaker_layer *file_default, const struct breaker_layer *file,
+                   struct err *err)
 {
-    pthread_mutex_lock(&e->lock);
-    enum breaker_verdict verdict = breaker_enter(&e->breaker, now_ns, ret_permit, ret_retry_ns);
-    pthread_mutex_unlock(&e->lock);
-    return verdict;
+    struct breaker_conf conf = breaker_conf_default();
+    breaker_layer_apply(file_default, &conf);
+    breaker_layer_apply(file, &conf);
+    return breaker_conf_check(&conf, err);
 }
 
-bool registry_leave(struct registry_entry *e, int64_t now_ns, struct breaker_permit permit,
-                    enum breaker_outcome outcome)
+static void apply(struct registry *r, struct registry_entry *e, int64_t now_ns)
 {
-    pthread_mutex_lock(&e->lock);
-    bool changed = breaker_leave(&e->breaker, now_ns, permit, outcome);
-    pthread_mutex_unlock(&e->lock);
-    return changed;
+    struct breaker_conf conf = conf_of(r, &r->admin, &e->file, &e->admin);
+    breaker_set_conf(registry_lock(e), &conf, now_ns);
+    registry_unlock(e, now_ns);
 }
 
-void registry_read(struct registry_entry *e, int64_t now_ns, enum breaker_state *ret_state,
-                   struct breaker_counts *ret_counts)
+/* What the administrator has set gives way to new files that do not go with it. */
+static void drop_nonsense(struct registry *r, struct registry_entry *e)
 {
-    pthread_mutex_lock(&e->lock);
-    *ret_state = e->breaker.state;
-    breaker_counts(&e->breaker, now_ns, ret_counts);
-    pthread_mutex_unlock(&e->lock);
+    struct breaker_conf conf = conf_of(r, &r->admin, &e->file, &e->admin);
+    if (breaker_conf_check(&conf, NULL) == 0)
+        return;
+    e->admin.set = 0;
+    conf = conf_of(r, &r->admin, &e->file, &e->admin);
+    if (breaker_conf_check(&conf, NULL) != 0)
+        r->admin.set = 0;
+}
+
+static struct registry_entry *entry_new(struct registry *r, struct str name,
+                                        const struct breaker_layer *file, int64_t now_ns)
+{
+    struct registry_entry *e = xcalloc(1, sizeof(*e));
+    e->registry = r;
+    e->name = xstrndup(name.p, name.n);
+    e->name_bytes = name.n;
+    e->file = *file;
+    pthread_mutex_init(&e->lock, NULL);
+    drop_nonsense(r, e);
+    struct breaker_conf conf = conf_of(r, &r->admin, file, &e->admin);
+    breaker_init(&e->breaker, &conf, now_ns);
+    e->told_epoch = e->breaker.epoch;
+    map_set(r->by_name, name, e);
+    list_push(&r->entries, &e->link);
+    return e;
+}
+
+struct registry_entry *registry_declare(struct registry *r, struct str name,
+                                        const struct breaker_layer *file, int64_t now_ns)
+{
+    pthread_rwlock_wrlock(&r->lock);
+    struct registry_entry *e = map_find(r->by_name, name);
+    if (e == NULL) {
+        e = entry_new(r, name, file, now_ns);
+    } else {
+        e->file = *file;
+        drop_nonsense(r, e);
+        apply(r, e, now_ns);
+    }
+    pthread_rwlock_unlock(&r->lock);
+    return e;
+}
+
+void registry_declare_default(struct registry *r, const struct breaker_layer *file, int64_t now_ns)
+{
+    (void)now_ns;
+    pthread_rwlock_wrlock(&r->lock);
+    r->file = *file;
+    pthread_rwlock_unlock(&r->lock);
+}
+
+static int check_all(struct registry *r, const struct registry_entry *one,
+                     const struct breaker_layer *layer, struct err *err)
+{
+    list_each (node, &r->entries) {
+        struct registry_entry *e = list_entry(node, struct registry_entry, link);
+        struct breaker_conf conf =
+            conf_of(r, one == NULL ? layer : &r->admin, &e->file, one == e ? layer : &e->admin);
+        if ((one == NULL || one == e) && breaker_conf_check(&conf, err) != 0)
+            return err_wrap(err, "%s", e->name);
+    }
+    return 0;
+}
+
+int registry_admin(struct registry *r, struct registry_entry *entry,
+                   const struct breaker_layer *changes, uint64_t forget, int64_t now_ns,
+                   struct err *err)
+{
+    pthread_rwlock_wrlock(&r->lock);
+    struct breaker_layer *target = entry != NULL ? &entry->admin : &r->admin;
+    struct breaker_layer next = *target;
+    next.set &= ~forget;
+    breaker_layer_apply(changes, &next.conf);
+    next.set |= changes->set;
+    int failed = check_all(r, entry, &next, err);
+    if (!failed)
+        *target = next;
+    list_each (node, &r->entries) {
+        struct registry_entry *e = list_entry(node, struct registry_entry, link);
+        if (!failed && (entry == NULL || entry == e))
+            apply(r, e, now_ns);
+    }
+    pthread_rwlock_unlock(&r->lock);
+    return failed;
+}
+
+struct breaker_layer registry_admin_layer(struct registry *r, struct registry_entry *entry)
+{
+    pthread_rwlock_rdlock(&r->lock);
+    struct breaker_layer layer = entry != NULL ? entry->admin : r->admin;
+    pthread_rwlock_unlock(&r->lock);
+    return layer;
+}
+
+/* ---- names ---- */
+
+struct registry_entry *registry_find(struct registry *r, struct str name)
+{
+    pthread_rwlock_rdlock(&r->lock);
+    struct registry_entry *e = map_find(r->by_name, name);
+    pthread_rwlock_unlock(&r->lock);
+    return e;
 }
 
 struct registry_entry *registry_next(struct registry *r, struct registry_entry *after)

@@ -39,13 +39,9 @@ static int64_t now_of(struct host *h)
 static void report(struct breaker_op *o, enum breaker_outcome outcome)
 {
     struct host *h = o->op.strand->task->host;
-    if (registry_leave(o->entry, now_of(h), o->permit, outcome)) {
-        enum breaker_state state;
-        struct breaker_counts counts;
-        registry_read(o->entry, loop_now_ns(h->loop), &state, &counts);
-        log_event(LOG_WARN, "breaker changed", LOG_S("breaker", registry_name(o->entry)),
-                  LOG_C("state", breaker_state_name(state)));
-    }
+    int64_t now = now_of(h);
+    breaker_leave(registry_lock(o->entry), now, o->permit, outcome);
+    registry_unlock(o->entry, now);
 }
 
 /* The body's strand goes, with all it changed. */
@@ -67,7 +63,7 @@ static void breaker_cancel(struct op *op)
     loop_timer_stop(op->strand->task->host->loop, &o->timer);
     if (o->child == NULL)
         return; /* timed out and reported already */
-    report(o, BREAKER_IGNORED);
+    report(o, BREAKER_CANCELLED);
     drop_child(o);
 }
 
@@ -135,7 +131,7 @@ static int body_failed(lua_State *L, struct breaker_op *o)
     lua_getfield(L, -1, "status");
     int status = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    report(o, status >= 400 && status < 500 ? BREAKER_IGNORED : BREAKER_FAILURE);
+    report(o, status >= 400 && status < 500 ? BREAKER_BAD_REQUEST : BREAKER_FAILURE);
     return fall_back(L);
 }
 
@@ -197,7 +193,8 @@ static void start_body(lua_State *L, struct breaker_op *o, struct strand *s)
     o->child->on_end = body_ended;
     o->child->owner = o;
     o->timer.fn = body_timed_out;
-    loop_timer_start(h->loop, &o->timer, o->deadline_ns);
+    if (o->permit.timeout_ms > 0)
+        loop_timer_start(h->loop, &o->timer, o->deadline_ns);
     strand_run(o->child, L);
 }
 
@@ -214,11 +211,13 @@ static int breaker_call(lua_State *L)
                            luaL_typename(L, 2));
     int64_t retry_ns = 0, now = now_of(h);
     struct breaker_op *o = (struct breaker_op *)op_new(L, sizeof(*o), &breaker_class);
-    enum breaker_verdict verdict = registry_enter(entry, now, &o->permit, &retry_ns);
+    enum breaker_verdict verdict =
+        breaker_enter(registry_lock(entry), now, NULL, &o->permit, &retry_ns);
+    registry_unlock(entry, now);
     if (verdict != BREAKER_ADMITTED)
         return refused(L, entry, verdict, retry_ns);
     o->entry = entry;
-    o->deadline_ns = now + registry_conf(entry).timeout_ms * NS_PER_MS;
+    o->deadline_ns = o->permit.timeout_ms > 0 ? now + o->permit.timeout_ms * NS_PER_MS : INT64_MAX;
     start_body(L, o, s);
     return op_await(L, &o->op);
 }

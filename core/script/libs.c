@@ -124,6 +124,8 @@ void libs_open(lua_State *L)
         {"call", lib_call},
         {"unit", lib_unit},
         {"breaker", lib_breaker},
+        {"breaker_settings", lib_breaker_settings},
+        {"breaker_check", lib_breaker_check},
         {NULL, NULL},
     };
     luaL_newlib(L, functions);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/mem.h"
+#include "breaker/conf.h"
 
 #include <lua.h>
 
@@ -42,3 +43,8 @@ int lib_unit(lua_State *L);
 /* breaker(name): the handle. Registers its metatable. */
 int lib_breaker(lua_State *L);
 void lib_breaker_open(lua_State *L);
+/* Reads a table of a breaker's settings into ret. ERR_CONFIG. [-0, +0, m] */
+int lib_breaker_layer(lua_State *L, int index, struct breaker_layer *ret, struct err *err);
+/* breaker_settings() and breaker_check(all, own), for declare.lua. */
+int lib_breaker_settings(lua_State *L);
+int lib_breaker_check(lua_State *L);

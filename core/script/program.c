@@ -6,6 +6,7 @@
 #include "http/url.h"
 #include "script/convert.h"
 #include "script/fail.h"
+#include "script/libs.h"
 
 #include <lauxlib.h>
 
@@ -335,44 +336,27 @@ static void read_policies(lua_State *L, int top, struct program *p)
     lua_pop(L, 1);
 }
 
-static void read_breaker(lua_State *L, int at, struct program *p, int i)
+/* Checked by declare.lua. */
+static void read_layer(lua_State *L, struct breaker_layer *ret)
 {
-    static const struct breaker_conf defaults = BREAKER_CONF_DEFAULT;
-    struct program_breaker *b = &p->breakers[i];
     struct err err;
-    b->name = text_of(L, at, "name", p->arena);
-    b->conf = defaults;
-    struct {
-        const char *name;
-        int *value;
-    } settings[] = {
-        {"timeout_ms", &b->conf.timeout_ms}, {"limit", &b->conf.limit},
-        {"volume", &b->conf.volume},         {"error_percent", &b->conf.error_percent},
-        {"sleep_ms", &b->conf.sleep_ms},     {"window_ms", &b->conf.window_ms},
-    };
-    lua_getfield(L, at, "settings");
-    for (size_t k = 0; k < sizeof(settings) / sizeof(*settings); k++) {
-        double n;
-        if (!number_of(L, lua_gettop(L), settings[k].name, &n))
-            continue;
-        if (n != (double)(int)n)
-            fail_misuse(L, "breakers.%.*s.%s must be a whole number", STR_ARG(b->name),
-                        settings[k].name);
-        *settings[k].value = (int)n;
-    }
+    if (lib_breaker_layer(L, -1, ret, &err) != 0)
+        fail_misuse(L, "breakers: %s", err.message);
     lua_pop(L, 1);
-    if (breaker_conf_check(&b->conf, &err) != 0)
-        fail_misuse(L, "breakers.%.*s: %s", STR_ARG(b->name), err.message);
 }
 
 static void read_breakers(lua_State *L, int top, struct program *p)
 {
+    lua_getfield(L, top, "breaker_default");
+    read_layer(L, &p->breaker_default);
     int n = list_of(L, top, "breakers");
     p->breakers = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->breakers));
     p->breaker_count = n;
     for (int i = 0; i < n; i++) {
         lua_rawgeti(L, -1, i + 1);
-        read_breaker(L, lua_gettop(L), p, i);
+        p->breakers[i].name = text_of(L, lua_gettop(L), "name", p->arena);
+        lua_getfield(L, -1, "settings");
+        read_layer(L, &p->breakers[i].settings);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);

@@ -59,7 +59,7 @@ struct endpoint {
 
 struct program_breaker {
     struct str name;
-    struct breaker_conf conf;
+    struct breaker_layer settings; /* of the system file and from outside */
 };
 
 struct program {
@@ -77,6 +77,7 @@ struct program {
     struct record_shape *event_shapes; /* in the order of schema.events */
     struct bus_policy *policies;
     int policy_count;
+    struct breaker_layer breaker_default; /* for all of them */
     struct program_breaker *breakers;
     int breaker_count;
     struct str *hints; /* the system's `try` lines, shown at the start */

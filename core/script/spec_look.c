@@ -169,21 +169,24 @@ static int look_breaker(lua_State *L)
 {
     const struct spec_world *w = spec_check_world(L);
     struct registry_entry *e = registry_find(w->breakers, str_from(luaL_checkstring(L, 1)));
-    enum breaker_state state;
-    struct breaker_counts c;
+    struct breaker_view v;
     spec_settle(L, w);
     if (e == NULL)
         return luaL_error(L, "there is no breaker \"%s\"", lua_tostring(L, 1));
-    registry_read(e, clock_mono_ns(w->clock), &state, &c);
-    lua_createtable(L, 0, 8);
-    spec_set_text(L, "state", str_from(breaker_state_name(state)));
-    set_integer(L, "success", c.success);
-    set_integer(L, "failure", c.failure);
-    set_integer(L, "timeout", c.timeout);
-    set_integer(L, "ignored", c.ignored);
-    set_integer(L, "refused_open", c.refused_open);
-    set_integer(L, "refused_limit", c.refused_limit);
-    set_integer(L, "in_flight", c.in_flight);
+    registry_view(e, clock_mono_ns(w->clock), &v);
+    lua_createtable(L, 0, 16);
+    spec_set_text(L, "state", str_from(breaker_state_name(v.state)));
+    set_integer(L, "success", v.rolling[BREAKER_EVENT_SUCCESS]);
+    set_integer(L, "failure", v.rolling[BREAKER_EVENT_FAILURE]);
+    set_integer(L, "timeout", v.rolling[BREAKER_EVENT_TIMEOUT]);
+    set_integer(L, "ignored",
+                v.rolling[BREAKER_EVENT_IGNORED] + v.rolling[BREAKER_EVENT_BAD_REQUEST] +
+                    v.rolling[BREAKER_EVENT_CANCELLED]);
+    set_integer(L, "refused_open", v.rolling[BREAKER_EVENT_SHORT_CIRCUITED]);
+    set_integer(L, "refused_limit", v.rolling[BREAKER_EVENT_REJECTED]);
+    set_integer(L, "in_flight", v.in_flight);
+    for (int i = 0; i < BREAKER_EVENT_COUNT; i++)
+        set_integer(L, breaker_event_name((enum breaker_event)i), v.rolling[i]);
     return 1;
 }
 

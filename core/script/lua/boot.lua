@@ -149,7 +149,7 @@ local function load(tree, overlay, only)
     for i = first, #state.declared do freezing.functions(file.path, state.declared[i]) end
   end
 
-  declare.system(state, tree.system.path, run(tree.system))
+  declare.system(state, tree.system.path, run(tree.system), tree.system.source)
   overlay(state.system)
   place.services(state.system, only)
   freezing.freeze(tree.system.path, state.system.config, "config")

@@ -30,8 +30,12 @@ end
 
 function checks.did_you_mean(name, names)
   local nearest = core.nearest(tostring(name), checks.list_of(names))
-  if nearest then return ('; did you mean "%s"?'):format(nearest) end
   local all = checks.list_of(names)
+  for _, known in ipairs(nearest and {} or all) do
+    local begins = known:sub(1, #tostring(name) + 1) == tostring(name) .. "_"
+    if begins and (not nearest or #known < #nearest) then nearest = known end
+  end
+  if nearest then return ('; did you mean "%s"?'):format(nearest) end
   return #all > 0 and #all <= 12 and "; there are " .. table.concat(all, ", ") or ""
 end
 

@@ -10,7 +10,7 @@ local declare = { host_events = {} }
 -- What scripts hold of a field or a declaration is a handle; the host keeps what it stands for.
 local fields_of, declared_of = {}, {}
 
-local checks = veneer("checks")
+local checks, guards = veneer("checks"), veneer("breakers")
 local here, wrong, list_of, did_you_mean = checks.here, checks.wrong, checks.list_of, checks.did_you_mean
 local check_options, need, check_name = checks.check_options, checks.need, checks.check_name
 
@@ -291,7 +291,7 @@ function declare.words(state)
     decimal = decimal,
     breaker = function(name)
       check_name("breaker", here(), name)
-      if not state.system.breakers[name] then
+      if name == "default" or not state.system.breakers[name] then
         wrong(here(), 'breaker "%s" has no settings; the system file declares them: breakers = { %s = { ... } }%s',
           name, name, did_you_mean(name, state.system.breakers))
       end
@@ -306,11 +306,6 @@ function declare.new()
 end
 
 local system_options = { services = "table", breakers = "table", config = "table", try = "table", http = "table" }
--- Hystrix' defaults, as in core/breaker/breaker.h; settings from outside may name each of them.
-local breaker_defaults = { timeout_ms = 1000, limit = 10, volume = 20, error_percent = 50, sleep_ms = 5000,
-  window_ms = 10000 }
-local breaker_options = {}
-for name in pairs(breaker_defaults) do breaker_options[name] = "number" end
 
 local function allowed_hosts(at, http)
   check_options("http", at, http, { allow = "table" })
@@ -321,7 +316,7 @@ local function allowed_hosts(at, http)
 end
 
 -- The system file's table.
-function declare.system(state, path, value)
+function declare.system(state, path, value, source)
   local at = path .. ":1"
   if type(value) ~= "table" then wrong(at, "a system file returns a table, this one returned %s", type(value)) end
   check_options("system", at, value, system_options)
@@ -336,18 +331,18 @@ function declare.system(state, path, value)
     end
     services[key] = { store = settings.store, url = settings.url or "" }
   end
-  local breakers = value.breakers or {}
-  for name, settings in pairs(breakers) do
-    check_options("breakers." .. name, at, settings, breaker_options)
-    for option, default in pairs(breaker_defaults) do
-      if settings[option] == nil then settings[option] = default end
-    end
+  local breakers = { default = guards.with_all_names {} }
+  for name, settings in pairs(value.breakers or {}) do
+    check_name("breakers", at, name)
+    check_options("breakers." .. name, ("%s:%d"):format(path, guards.line_of(source, name)), settings, guards.options)
+    breakers[name] = guards.with_all_names(settings)
   end
   for i, line in ipairs(value.try or {}) do
     if type(line) ~= "string" then wrong(at, "system: entry %d of try must be a text", i) end
   end
   state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {},
-    http_allow = allowed_hosts(at, value.http or {}) }
+    http_allow = allowed_hosts(at, value.http or {}),
+    path = path, source = source }
 end
 
 -- What a script file returned: one declaration or a list of them.
@@ -426,9 +421,7 @@ function declare.finish(state)
       if made.view then check_source(made.view, events[name]) end
     end
   end
-  for _, name in ipairs(list_of(state.system.breakers)) do
-    program.breakers[#program.breakers + 1] = { name = name, settings = state.system.breakers[name] }
-  end
+  guards.finish(state, program)
   return program
 end
 

@@ -40,7 +40,7 @@ describe("PATH-2 loading", function()
     refused("systems/t.lua", "return { services = { a = {} }, brakers = {} }",
       'scripts/systems/t.lua:1: system: unknown option "brakers"; did you mean "breakers"?')
     refused("systems/t.lua", "return { services = { a = {}, b = {} }, breakers = { guard = { timeout = 1 } } }",
-      'scripts/systems/t.lua:1: breakers.guard: unknown option "timeout"; there are error_percent, limit, sleep_ms')
+      'scripts/systems/t.lua:1: breakers.guard: unknown option "timeout"; did you mean "timeout_ms"?')
   end)
 
   it("options of a wrong type and options that are missing", function()
@@ -122,5 +122,25 @@ describe("PATH-2 loading", function()
     route("return", "the file returns nothing")
     scripts { ["systems/t.lua"] = system }
     assert.equal(404, request { path = "/" }.status)
+  end)
+end)
+
+describe("BREAKER-2g loading", function()
+  it("settings of a breaker that make no sense, by their line", function()
+    local function settings(text, problem)
+      refused("systems/t.lua", "return {\n  services = { a = {}, b = {} },\n  breakers = {\n    guard = {\n      " ..
+        text .. ",\n    },\n  },\n}", problem)
+    end
+    settings("volume = 0", "scripts/systems/t.lua:5: breakers.guard: breaker option volume must be at least 1, not 0")
+    settings("error_percent = 0", "scripts/systems/t.lua:5: breakers.guard: breaker option error_percent must")
+    settings("limit = 5,\n      timeout_ms = 0", "t.lua:6: breakers.guard: breaker option timeout_ms must")
+    settings("slow_ms = 2000", "scripts/systems/t.lua:5: breakers.guard: breaker option slow_ms = 2000 makes no sense")
+    settings("limit = 1.5", "scripts/systems/t.lua:5: breakers.guard: breaker option limit must be a whole number")
+    settings("enabled = 1", "scripts/systems/t.lua:5: breakers.guard: breaker option enabled must be true or false")
+    settings("window = 'counts'", 'breaker option window must be "time", "count" or "consecutive"')
+    settings('["circuitBreaker.requestVolumeTreshold"] = 5',
+      'scripts/systems/t.lua:4: breakers.guard: unknown option "circuitBreaker.requestVolumeTreshold"; ' ..
+      'did you mean "circuitBreaker.requestVolumeThreshold"?')
+    settings('["execution.isolation.strategy"] = "THREAD"', "there is SEMAPHORE only")
   end)
 end)

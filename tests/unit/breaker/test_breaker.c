@@ -23,17 +23,17 @@ struct fixture {
     int64_t now_ns;
 };
 
-static const struct breaker_conf small = {
-    .timeout_ms = 100,
-    .limit = 3,
-    .volume = 4,
-    .error_percent = 50,
-    .sleep_ms = 500,
-    .window_ms = 1000,
-};
+/* Set up by the group. */
+static struct breaker_conf small;
 
 static int setup(void **state)
 {
+    small = breaker_conf_default();
+    small.timeout_ms = 100;
+    small.limit = 3;
+    small.volume = 4;
+    small.sleep_ms = 500;
+    small.window_ms = 1000;
     static struct fixture f; /* cmocka hands over a pointer only */
     f.now_ns = START_NS;
     breaker_init(&f.b, &small, f.now_ns);
@@ -57,15 +57,16 @@ static struct breaker_permit enter(struct fixture *f)
 {
     struct breaker_permit permit;
     int64_t retry_ns;
-    assert_int_equal(breaker_enter(&f->b, f->now_ns, &permit, &retry_ns), BREAKER_ADMITTED);
+    assert_int_equal(breaker_enter(&f->b, f->now_ns, NULL, &permit, &retry_ns), BREAKER_ADMITTED);
     return permit;
 }
 
 static bool leave(struct fixture *f, struct breaker_permit permit, enum breaker_outcome outcome)
 {
-    bool changed = breaker_leave(&f->b, f->now_ns, permit, outcome);
+    uint64_t epoch = f->b.epoch;
+    breaker_leave(&f->b, f->now_ns, permit, outcome);
     breaker_assert(&f->b);
-    return changed;
+    return f->b.epoch != epoch;
 }
 
 static enum breaker_outcome outcome_of(char letter)
@@ -99,7 +100,8 @@ static void assert_refused_open(struct fixture *f, int64_t want_retry_ns)
 {
     struct breaker_permit permit = {0};
     int64_t retry_ns = -1;
-    assert_int_equal(breaker_enter(&f->b, f->now_ns, &permit, &retry_ns), BREAKER_REFUSED_OPEN);
+    assert_int_equal(breaker_enter(&f->b, f->now_ns, NULL, &permit, &retry_ns),
+                     BREAKER_REFUSED_OPEN);
     assert_int_equal(retry_ns, want_retry_ns);
     assert_int_equal(permit.epoch, 0);
 }
@@ -108,14 +110,35 @@ static void assert_refused_limit(struct fixture *f)
 {
     struct breaker_permit permit;
     int64_t retry_ns;
-    assert_int_equal(breaker_enter(&f->b, f->now_ns, &permit, &retry_ns), BREAKER_REFUSED_LIMIT);
+    assert_int_equal(breaker_enter(&f->b, f->now_ns, NULL, &permit, &retry_ns),
+                     BREAKER_REFUSED_LIMIT);
 }
 
-static struct breaker_counts counts(const struct fixture *f)
+struct counts {
+    int64_t success, failure, timeout, ignored, refused_open, refused_limit;
+    int64_t in_flight;
+};
+
+static struct counts counts(struct fixture *f)
 {
-    struct breaker_counts c;
-    breaker_counts(&f->b, f->now_ns, &c);
-    return c;
+    struct breaker_view v;
+    breaker_view(&f->b, f->now_ns, &v);
+    return (struct counts){
+        .success = v.rolling[BREAKER_EVENT_SUCCESS],
+        .failure = v.rolling[BREAKER_EVENT_FAILURE],
+        .timeout = v.rolling[BREAKER_EVENT_TIMEOUT],
+        .ignored = v.rolling[BREAKER_EVENT_IGNORED],
+        .refused_open = v.rolling[BREAKER_EVENT_SHORT_CIRCUITED],
+        .refused_limit = v.rolling[BREAKER_EVENT_REJECTED],
+        .in_flight = v.in_flight,
+    };
+}
+
+static struct breaker_health health(struct fixture *f)
+{
+    struct breaker_view v;
+    breaker_view(&f->b, f->now_ns, &v);
+    return v.health;
 }
 
 /* Trips it and waits until a trial may pass. */
@@ -130,8 +153,8 @@ static void starts_closed_and_empty(void **state)
 {
     struct fixture *f = *state;
     assert_state(f, BREAKER_CLOSED);
-    struct breaker_counts c = counts(f);
-    const struct breaker_counts none = {0};
+    struct counts c = counts(f);
+    const struct counts none = {0};
     assert_memory_equal(&c, &none, sizeof(c));
 }
 
@@ -199,9 +222,11 @@ static void half_open_to_closed_by_the_trial_s_success_with_an_empty_window(void
     make_ripe(f);
     assert_true(leave(f, enter(f), BREAKER_SUCCESS));
     assert_state(f, BREAKER_CLOSED);
-    struct breaker_counts c = counts(f);
-    assert_int_equal(c.failure, 0);
-    assert_int_equal(c.success, 1); /* the trial's own */
+    struct counts c = counts(f);
+    assert_int_equal(c.failure, 4); /* what is shown stays */
+    assert_int_equal(c.success, 1);
+    assert_int_equal(health(f).errors, 0);
+    assert_int_equal(health(f).total, 1); /* the trial's own */
     assert_false(enter(f).trial);
 }
 
@@ -400,8 +425,9 @@ static void brk_3_late_failures_do_not_trip_the_next_closed_state(void **state)
     leave(f, late[0], BREAKER_FAILURE);
     leave(f, late[1], BREAKER_TIMEOUT);
     assert_state(f, BREAKER_CLOSED);
-    assert_int_equal(counts(f).failure, 1);
-    assert_int_equal(counts(f).timeout, 0);
+    assert_int_equal(health(f).errors, 1);
+    assert_int_equal(health(f).total, 3);
+    assert_int_equal(counts(f).timeout, 1); /* shown */
     assert_int_equal(counts(f).in_flight, 0);
 }
 
@@ -472,7 +498,7 @@ static void refusals_while_open_are_shown(void **state)
     calls(f, "FFFF");
     for (int i = 0; i < 7; i++)
         assert_refused_open(f, 500 * MS);
-    struct breaker_counts c = counts(f);
+    struct counts c = counts(f);
     assert_int_equal(c.refused_open, 7);
     assert_int_equal(c.failure, 4);
 }
@@ -511,7 +537,7 @@ static void a_new_window_keeps_the_counts(void **state)
     struct breaker_conf conf = small;
     conf.window_ms = 10000;
     breaker_set_conf(&f->b, &conf, f->now_ns);
-    struct breaker_counts c = counts(f);
+    struct counts c = counts(f);
     assert_int_equal(c.success, 1);
     assert_int_equal(c.failure, 2);
     assert_int_equal(c.ignored, 1);
@@ -536,7 +562,7 @@ static void a_new_threshold_is_judged_with_the_next_result(void **state)
 static void hystrix_s_defaults_trip_at_ten_of_twenty(void **state)
 {
     struct fixture *f = *state;
-    struct breaker_conf conf = BREAKER_CONF_DEFAULT;
+    struct breaker_conf conf = breaker_conf_default();
     breaker_init(&f->b, &conf, f->now_ns);
     calls(f, "SSSSSSSSSSFFFFFFFFF");
     assert_state(f, BREAKER_CLOSED);
@@ -547,7 +573,9 @@ static void hystrix_s_defaults_trip_at_ten_of_twenty(void **state)
 static void the_largest_conf_does_not_overflow(void **state)
 {
     struct fixture *f = *state;
-    struct breaker_conf conf = {INT32_MAX, INT32_MAX, 1, 1, INT32_MAX, INT32_MAX};
+    struct breaker_conf conf = small;
+    conf.timeout_ms = conf.limit = conf.sleep_ms = conf.window_ms = INT32_MAX;
+    conf.volume = conf.error_percent = 1;
     breaker_init(&f->b, &conf, f->now_ns);
     calls(f, "F");
     assert_refused_open(f, INT32_MAX * MS);
@@ -560,7 +588,9 @@ static void the_largest_conf_does_not_overflow(void **state)
 static void the_smallest_conf_works(void **state)
 {
     struct fixture *f = *state;
-    struct breaker_conf conf = {1, 1, 1, 1, 1, 1};
+    struct breaker_conf conf = small;
+    conf.timeout_ms = conf.limit = conf.sleep_ms = conf.window_ms = 1;
+    conf.volume = conf.error_percent = 1;
     breaker_init(&f->b, &conf, f->now_ns);
     calls(f, "S");
     struct breaker_permit held = enter(f);
@@ -599,7 +629,7 @@ static void a_bad_conf_is_refused_by_option_and_value(void **state)
                     "101");
     assert_bad_conf(with(offsetof(struct breaker_conf, sleep_ms), -1), "sleep_ms", "-1");
     assert_bad_conf(with(offsetof(struct breaker_conf, window_ms), 0), "window_ms", "0");
-    struct breaker_conf defaults = BREAKER_CONF_DEFAULT;
+    struct breaker_conf defaults = breaker_conf_default();
     assert_int_equal(breaker_conf_check(&small, NULL), 0);
     assert_int_equal(breaker_conf_check(&defaults, NULL), 0);
 }
@@ -625,9 +655,10 @@ static void random_calls_keep_the_invariants(void **state)
         pass_ms(f, dice % 17 == 0 ? -20 : (int64_t)(dice % 40));
         int64_t retry_ns = 1;
         if (count > 0 && dice % 2)
-            leave(f, held[--count], (enum breaker_outcome)(dice / 2 % 4));
+            leave(f, held[--count], (enum breaker_outcome)(dice / 2 % 6));
         else
-            switch (breaker_enter(&f->b, f->now_ns, &held[count < 3 ? count : 2], &retry_ns)) {
+            switch (
+                breaker_enter(&f->b, f->now_ns, NULL, &held[count < 3 ? count : 2], &retry_ns)) {
             case BREAKER_ADMITTED:
                 admitted[f->b.state]++;
                 count++;
@@ -638,6 +669,9 @@ static void random_calls_keep_the_invariants(void **state)
             case BREAKER_REFUSED_OPEN:
                 assert_true(retry_ns >= 1);
                 break;
+            case BREAKER_REFUSED_QUEUE:
+            case BREAKER_QUEUED:
+                fail();
             }
         assert_int_equal(counts(f).in_flight, count);
     }

@@ -19,7 +19,17 @@
 #define ROUNDS 20000
 #define NOW_NS NS_PER_S
 
-static const struct breaker_conf defaults = BREAKER_CONF_DEFAULT;
+static const struct breaker_layer defaults;
+
+/* A layer with one setting. */
+static struct breaker_layer with(struct str name, int64_t value)
+{
+    struct breaker_layer l = {0};
+    struct err err;
+    const struct json number = {.type = JSON_INT, .i = value};
+    assert_int_equal(breaker_layer_set(&l, name, &number, &err), 0);
+    return l;
+}
 
 static int setup(void **state)
 {
@@ -33,30 +43,37 @@ static int teardown(void **state)
     return 0;
 }
 
-static enum breaker_state state_of(struct registry_entry *e)
+static struct breaker_view view_of(struct registry_entry *e)
 {
-    enum breaker_state s;
-    struct breaker_counts counts;
-    registry_read(e, NOW_NS, &s, &counts);
-    return s;
+    struct breaker_view v;
+    registry_view(e, NOW_NS, &v);
+    return v;
 }
 
-static struct breaker_counts counts_of(struct registry_entry *e)
+static enum breaker_state state_of(struct registry_entry *e)
 {
-    enum breaker_state s;
-    struct breaker_counts counts;
-    registry_read(e, NOW_NS, &s, &counts);
-    return counts;
+    return view_of(e).state;
+}
+
+/* One call that fails; false if it was refused. */
+static bool fail_call(struct registry_entry *e)
+{
+    struct breaker_permit permit;
+    int64_t retry_ns;
+    bool admitted =
+        breaker_enter(registry_lock(e), NOW_NS, NULL, &permit, &retry_ns) == BREAKER_ADMITTED;
+    registry_unlock(e, NOW_NS);
+    if (!admitted)
+        return false;
+    breaker_leave(registry_lock(e), NOW_NS, permit, BREAKER_FAILURE);
+    registry_unlock(e, NOW_NS);
+    return true;
 }
 
 static void fail_calls(struct registry_entry *e, int count)
 {
-    for (int i = 0; i < count; i++) {
-        struct breaker_permit permit;
-        int64_t retry_ns;
-        assert_int_equal(registry_enter(e, NOW_NS, &permit, &retry_ns), BREAKER_ADMITTED);
-        registry_leave(e, NOW_NS, permit, BREAKER_FAILURE);
-    }
+    for (int i = 0; i < count; i++)
+        assert_true(fail_call(e));
 }
 
 static void a_declared_breaker_is_found_by_name(void **state)
@@ -100,12 +117,107 @@ static void declaring_again_takes_the_conf_and_keeps_the_state(void **state)
     struct registry_entry *e = registry_declare(r, STR("payment"), &defaults, NOW_NS);
     fail_calls(e, 20);
     assert_int_equal(state_of(e), BREAKER_OPEN);
-    struct breaker_conf conf = defaults;
-    conf.limit = 200;
-    assert_ptr_equal(registry_declare(r, STR("payment"), &conf, NOW_NS), e);
-    assert_int_equal(registry_conf(e).limit, 200);
+    struct breaker_layer more = with(STR("limit"), 200);
+    assert_ptr_equal(registry_declare(r, STR("payment"), &more, NOW_NS), e);
+    assert_int_equal(view_of(e).conf.limit, 200);
     assert_int_equal(state_of(e), BREAKER_OPEN);
-    assert_int_equal(counts_of(e).failure, 20);
+    assert_int_equal(view_of(e).rolling[BREAKER_EVENT_FAILURE], 20);
+}
+
+/* The four layers of Hystrix: built-in < for all < the file's < the administrator's; and cases 83
+ * to 89 of its suites. */
+static void BREAKER_9_case_83_built_in_values_hold(void **state)
+{
+    struct registry_entry *e = registry_declare(*state, STR("a"), &defaults, NOW_NS);
+    struct breaker_conf conf = view_of(e).conf, built_in = breaker_conf_default();
+    assert_memory_equal(&conf, &built_in, sizeof(conf));
+}
+
+static void BREAKER_9_case_85_a_default_set_at_run_time_reaches_what_is_there(void **state)
+{
+    struct registry *r = *state;
+    struct registry_entry *e = registry_declare(r, STR("a"), &defaults, NOW_NS);
+    struct breaker_layer all = with(STR("circuitBreaker.sleepWindowInMilliseconds"), 1234);
+    struct err err;
+    assert_int_equal(registry_admin(r, NULL, &all, 0, NOW_NS, &err), 0);
+    assert_int_equal(view_of(e).conf.sleep_ms, 1234);
+    e = registry_declare(r, STR("b"), &defaults, NOW_NS);
+    assert_int_equal(view_of(e).conf.sleep_ms, 1234); /* and what comes later */
+}
+
+static void BREAKER_9_case_86_what_the_file_says_goes_before_a_default(void **state)
+{
+    struct registry *r = *state;
+    struct breaker_layer file = with(STR("sleep_ms"), 5000);
+    struct breaker_layer all = with(STR("sleep_ms"), 1234);
+    struct registry_entry *e = registry_declare(r, STR("a"), &file, NOW_NS);
+    struct err err;
+    assert_int_equal(registry_admin(r, NULL, &all, 0, NOW_NS, &err), 0);
+    assert_int_equal(view_of(e).conf.sleep_ms, 5000);
+}
+
+static void BREAKER_9_case_88_what_is_set_for_the_one_goes_before_all(void **state)
+{
+    struct registry *r = *state;
+    struct breaker_layer file = with(STR("sleep_ms"), 5000), base = with(STR("sleep_ms"), 77);
+    struct breaker_layer all = with(STR("sleep_ms"), 1234), own = with(STR("sleep_ms"), 3456);
+    struct err err;
+    registry_declare_default(r, &base, NOW_NS);
+    struct registry_entry *e = registry_declare(r, STR("a"), &file, NOW_NS);
+    struct registry_entry *other = registry_declare(r, STR("b"), &defaults, NOW_NS);
+    assert_int_equal(view_of(other).conf.sleep_ms, 77);
+    assert_int_equal(registry_admin(r, NULL, &all, 0, NOW_NS, &err), 0);
+    assert_int_equal(registry_admin(r, e, &own, 0, NOW_NS, &err), 0);
+    assert_int_equal(view_of(e).conf.sleep_ms, 3456);
+    assert_int_equal(view_of(other).conf.sleep_ms, 1234);
+    assert_int_equal(registry_admin(r, e, &defaults, own.set, NOW_NS, &err), 0); /* forgotten */
+    assert_int_equal(view_of(e).conf.sleep_ms, 5000);
+}
+
+static void an_administrator_s_nonsense_is_refused_whole(void **state)
+{
+    struct registry *r = *state;
+    struct breaker_layer file = with(STR("timeout_ms"), 100);
+    struct registry_entry *e = registry_declare(r, STR("payment"), &file, NOW_NS);
+    struct breaker_layer slow = with(STR("slow_ms"), 500);
+    struct err err;
+    assert_int_equal(registry_admin(r, NULL, &slow, 0, NOW_NS, &err), -1);
+    assert_string_equal(err.message, "payment: breaker option slow_ms = 500 makes no sense: a call "
+                                     "is over after timeout_ms");
+    assert_int_equal(view_of(e).conf.slow_ms, 0);
+    assert_int_equal(registry_admin_layer(r, NULL).set, 0);
+}
+
+static void what_an_administrator_set_gives_way_to_files_that_do_not_go_with_it(void **state)
+{
+    struct registry *r = *state;
+    struct registry_entry *e = registry_declare(r, STR("payment"), &defaults, NOW_NS);
+    struct breaker_layer slow = with(STR("slow_ms"), 500), quick = with(STR("timeout_ms"), 100);
+    struct err err;
+    assert_int_equal(registry_admin(r, e, &slow, 0, NOW_NS, &err), 0);
+    registry_declare(r, STR("payment"), &quick, NOW_NS);
+    assert_int_equal(view_of(e).conf.slow_ms, 0);
+    assert_int_equal(view_of(e).conf.timeout_ms, 100);
+}
+
+static void remember_change(void *ctx, const struct registry_change *change)
+{
+    struct registry_change *last = ctx;
+    *last = *change;
+}
+
+static void changes_are_told_with_what_was_before(void **state)
+{
+    struct registry *r = *state;
+    struct registry_change last = {0};
+    registry_on_change(r, remember_change, &last);
+    struct registry_entry *e = registry_declare(r, STR("payment"), &defaults, NOW_NS);
+    fail_calls(e, 19);
+    assert_null(last.entry);
+    fail_calls(e, 1);
+    assert_ptr_equal(last.entry, e);
+    assert_int_equal(last.from, BREAKER_CLOSED);
+    assert_int_equal(last.to, BREAKER_OPEN);
 }
 
 static void one_breaker_s_failures_leave_the_other_closed(void **state)
@@ -128,7 +240,6 @@ struct hammer {
     struct registry *registry;
     struct registry_entry *entry;
     int rounds;
-    int changes; /* results of this thread that changed the state */
     int64_t admitted, refused;
 };
 
@@ -136,14 +247,10 @@ static void *hammer_failures(void *arg)
 {
     struct hammer *h = arg;
     for (int i = 0; i < h->rounds; i++) {
-        struct breaker_permit permit;
-        int64_t retry_ns;
-        if (registry_enter(h->entry, NOW_NS, &permit, &retry_ns) != BREAKER_ADMITTED) {
+        if (fail_call(h->entry))
+            h->admitted++;
+        else
             h->refused++;
-            continue;
-        }
-        h->admitted++;
-        h->changes += registry_leave(h->entry, NOW_NS, permit, BREAKER_FAILURE);
     }
     return NULL;
 }
@@ -160,40 +267,38 @@ static void run_hammers(struct hammer *hammers, void *(*fn)(void *))
 static void four_threads_trip_one_breaker_on_their_sum(void **state)
 {
     struct registry *r = *state;
-    struct breaker_conf conf = defaults;
-    conf.volume = 4 * ROUNDS / 2; /* no thread alone gets there */
-    struct registry_entry *e = registry_declare(r, STR("payment"), &conf, NOW_NS);
+    const int volume = 4 * ROUNDS / 2; /* no thread alone gets there */
+    struct breaker_layer file = with(STR("volume"), volume);
+    struct registry_entry *e = registry_declare(r, STR("payment"), &file, NOW_NS);
     struct hammer hammers[THREADS];
     for (int i = 0; i < THREADS; i++)
         hammers[i] = (struct hammer){.registry = r, .entry = e, .rounds = ROUNDS};
     run_hammers(hammers, hammer_failures);
 
-    int changes = 0;
     int64_t admitted = 0, refused = 0;
     for (int i = 0; i < THREADS; i++) {
-        changes += hammers[i].changes;
         admitted += hammers[i].admitted;
         refused += hammers[i].refused;
     }
-    struct breaker_counts counts = counts_of(e);
-    assert_int_equal(state_of(e), BREAKER_OPEN);
-    assert_int_equal(changes, 1);
-    assert_int_equal(counts.failure, conf.volume);
-    assert_int_equal(counts.in_flight, 0);
-    assert_int_equal(counts.refused_open + counts.refused_limit, refused);
-    assert_in_range(admitted, conf.volume,
-                    conf.volume + THREADS - 1); /* at most the others' late ones */
+    struct breaker_view v = view_of(e);
+    assert_int_equal(v.state, BREAKER_OPEN);
+    assert_int_equal(v.epoch, 2); /* it changed once */
+    assert_int_equal(v.health.errors, volume);
+    assert_int_equal(v.in_flight, 0);
+    assert_int_equal(v.rolling[BREAKER_EVENT_FAILURE], admitted);
+    assert_int_equal(v.rolling[BREAKER_EVENT_SHORT_CIRCUITED] + v.rolling[BREAKER_EVENT_REJECTED],
+                     refused);
+    assert_in_range(admitted, volume, volume + THREADS - 1); /* at most the others' late ones */
 }
 
 static void *hammer_declarations(void *arg)
 {
     struct hammer *h = arg;
-    struct breaker_conf conf = defaults;
     for (int i = 0; i < 500; i++) {
         char name[16];
         snprintf(name, sizeof(name), "b%d", i);
-        conf.window_ms = 1000 + i;
-        struct registry_entry *e = registry_declare(h->registry, str_from(name), &conf, NOW_NS);
+        struct breaker_layer file = with(STR("window_ms"), 1000 + i);
+        struct registry_entry *e = registry_declare(h->registry, str_from(name), &file, NOW_NS);
         assert_ptr_equal(registry_find(h->registry, str_from(name)), e);
         h->entry = e;
         h->rounds = 1;
@@ -212,7 +317,7 @@ static void four_threads_declare_the_same_names_once_each(void **state)
     run_hammers(hammers, hammer_declarations);
     int count = 0;
     for (struct registry_entry *e = NULL; (e = registry_next(r, e));) {
-        assert_int_equal(counts_of(e).failure, THREADS);
+        assert_int_equal(view_of(e).rolling[BREAKER_EVENT_FAILURE], THREADS);
         count++;
     }
     assert_int_equal(count, 500);
@@ -227,6 +332,13 @@ int main(void)
         with_registry(the_name_is_copied),
         with_registry(visits_are_in_order_of_declaration),
         with_registry(declaring_again_takes_the_conf_and_keeps_the_state),
+        with_registry(BREAKER_9_case_83_built_in_values_hold),
+        with_registry(BREAKER_9_case_85_a_default_set_at_run_time_reaches_what_is_there),
+        with_registry(BREAKER_9_case_86_what_the_file_says_goes_before_a_default),
+        with_registry(BREAKER_9_case_88_what_is_set_for_the_one_goes_before_all),
+        with_registry(an_administrator_s_nonsense_is_refused_whole),
+        with_registry(what_an_administrator_set_gives_way_to_files_that_do_not_go_with_it),
+        with_registry(changes_are_told_with_what_was_before),
         with_registry(one_breaker_s_failures_leave_the_other_closed),
         with_registry(four_threads_trip_one_breaker_on_their_sum),
         with_registry(four_threads_declare_the_same_names_once_each),
