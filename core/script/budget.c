@@ -45,7 +45,8 @@ static const char floor_key = 0; /* registry: the bytes of a state that only hol
 void budget_meter_start(struct meter *m, int cpu_ms)
 {
     memset(m, 0, sizeof(*m));
-    m->tick_limit = cpu_ms / BUDGET_TICK_MS;
+    m->tick_limit = (cpu_ms + BUDGET_TICK_MS - 1) / BUDGET_TICK_MS;
+    m->memory = BUDGET_MEMORY;
 }
 
 /* ---- the hook ---- */
@@ -130,8 +131,8 @@ static void set_bounds(struct budget *b)
     if (b->alloc == NULL || b->meter == NULL || b->paused > 0)
         return;
     struct alloc_bounds *bounds = alloc_bounds(b->alloc);
-    bounds->hard = bound(b, BUDGET_MEMORY_HARD);
-    bounds->soft = b->meter->over == OVER_MEMORY ? bounds->hard : bound(b, BUDGET_MEMORY);
+    bounds->hard = bound(b, b->meter->memory + BUDGET_MEMORY_BEYOND);
+    bounds->soft = b->meter->over == OVER_MEMORY ? bounds->hard : bound(b, b->meter->memory);
 }
 
 static void told(void *ctx, bool refused)
@@ -161,7 +162,7 @@ static void look(struct budget *b, lua_State *L)
     lua_pop(L, 1);
     if (m->bytes > beyond)
         m->bytes = beyond > 0 ? beyond : 0;
-    if (m->bytes + m->host_bytes >= BUDGET_MEMORY)
+    if (m->bytes + m->host_bytes >= m->memory)
         m->over = OVER_MEMORY;
     budget_resume(b);
 }
@@ -172,7 +173,7 @@ void budget_push_error(lua_State *L, const struct meter *m)
     if (m->over == OVER_CPU)
         snprintf(text, sizeof(text), "used more than %d ms of CPU", m->tick_limit * BUDGET_TICK_MS);
     else
-        snprintf(text, sizeof(text), "used more than %d MiB of memory", (int)(BUDGET_MEMORY >> 20));
+        snprintf(text, sizeof(text), "used more than %d MiB of memory", (int)(m->memory >> 20));
     fail_push(L, str_from(err_name(ERR_BUDGET)), err_status(ERR_BUDGET), err_retryable(ERR_BUDGET),
               str_from(text));
     lua_pushstring(L, m->where);
@@ -256,7 +257,7 @@ void budget_charge(lua_State *L, size_t bytes)
     b->meter->host_bytes += (int64_t)bytes;
     settle(b);
     set_bounds(b);
-    if (b->meter->bytes + b->meter->host_bytes < BUDGET_MEMORY)
+    if (b->meter->bytes + b->meter->host_bytes < b->meter->memory)
         return;
     b->look = true;
     budget_check(L);

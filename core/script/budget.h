@@ -20,14 +20,14 @@
  * Memory: what the state's bytes grew by while the meter ran. Garbage counts until it is collected,
  * and a collection credits who runs at that time: so the account is only a suspicion, and before a
  * task fails for it everything is collected and the account cut to what the state holds beyond its
- * scripts. A task that waits keeps its account. Past 64 MiB an allocation is refused; nobody else's
- * ever is. */
+ * scripts. A task that waits keeps its account. Past its limit and 32 MiB more an allocation is
+ * refused; nobody else's ever is. */
 #define BUDGET_TICK_MS 5
 #define BUDGET_CPU_MS 100
 #define BUDGET_CLOSE_MS 10 /* for the <close> variables of a task that is stopped */
 #define BUDGET_MEMORY ((int64_t)32 << 20)
-#define BUDGET_MEMORY_HARD ((int64_t)64 << 20)
-#define BUDGET_TEXT ((size_t)8 << 20) /* one text that a library makes, one answer */
+#define BUDGET_MEMORY_BEYOND ((int64_t)32 << 20) /* past that more, allocations are refused */
+#define BUDGET_TEXT ((size_t)8 << 20)            /* one text that a library makes, one answer */
 
 struct budget;
 
@@ -35,6 +35,7 @@ struct meter {
     int ticks, tick_limit;
     int64_t bytes;      /* grown in Lua */
     int64_t host_bytes; /* kept for it outside of Lua */
+    int64_t memory;     /* what both may be together */
     volatile sig_atomic_t over;
     bool raises;     /* the hook never yields */
     char where[160]; /* "x.lua:12", where a coroutine was stopped */
@@ -47,7 +48,7 @@ struct budget_frame {
     int paused;
 };
 
-/* Nothing used yet, of so many ms of CPU. */
+/* Nothing used yet, of so many ms of CPU, and of the usual memory. */
 void budget_meter_start(struct meter *m, int cpu_ms);
 
 /* Returns owned. */

@@ -87,6 +87,7 @@ void delivery_run(void *ctx, struct bus_delivery *d)
         .correlation_id = d->event->correlation_id,
         .what = d->policy->name,
         .cause_seq = d->event->seq,
+        .budget = &h->program->policy_budgets[d->policy->index],
         .deadline_ns = loop_now_ns(h->loop) + h->delivery_ms * NS_PER_MS,
     };
     host_count(&h->counts->deliveries);

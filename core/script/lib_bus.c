@@ -149,8 +149,8 @@ static void build_event(lua_State *L, struct store_event *e, const struct event_
     struct host *h = host_of(L);
     struct task *t = h->current->task;
     struct arena *a = strand_scope(h->current)->unit->arena;
-    if (++t->event_count > 1000)
-        fail_raise(L, ERR_BUDGET, "%s: more than 1000 events in one task", word);
+    if (++t->event_count > t->budget.events)
+        fail_raise(L, ERR_BUDGET, "%s: more than %d events in one task", word, t->budget.events);
     luaL_checkstack(L, 8, word);
     e->type = type;
     e->values = read_values(L, type, source, source + 1, a, word);

@@ -21,7 +21,6 @@
 #include <stdio.h>
 
 #define DEPTH_MAX 8
-#define CALLS_MAX 100
 #define ANSWER_MS 10000
 #define ANSWER_BYTES (1 << 20)
 #define HEADERS_MAX 40
@@ -226,8 +225,8 @@ void lib_http_count(lua_State *L, struct strand *s)
 {
     if (depth_of(s) >= DEPTH_MAX)
         fail_raise(L, ERR_LIMIT, "http: calls of siblings are nested more than %d deep", DEPTH_MAX);
-    if (++s->task->call_count > CALLS_MAX)
-        fail_raise(L, ERR_BUDGET, "http: more than %d calls in one task", CALLS_MAX);
+    if (++s->task->call_count > s->task->budget.calls)
+        fail_raise(L, ERR_BUDGET, "http: more than %d calls in one task", s->task->budget.calls);
 }
 
 int lib_http_failed(lua_State *L, int status, struct str why)

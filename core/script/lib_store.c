@@ -94,23 +94,13 @@ void lib_store_check_row(lua_State *L, const struct resource *r, const struct st
     lua_error(L);
 }
 
-static bool same_key(const struct store_index *index, const struct store_row *a,
-                     const struct store_row *b)
-{
-    for (int i = 0; i < index->count; i++)
-        if (!value_eq(&a->values[index->columns[i]], &b->values[index->columns[i]]))
-            return false;
-    return true;
-}
-
-/* base: the row before an update, NULL for an insert. What was refused as a second row may be this
- * very row: an update that leaves the values alone takes nobody's place. */
+/* base: the row before an update, NULL for an insert. */
 static void check_unique(lua_State *L, const struct resource *r, const struct store_row *base,
                          const struct store_row *row)
 {
     const struct store_index *index =
-        refusal_exists(host_of(L)->current->task->refusals, r->table, row);
-    if (index == NULL || (base != NULL && same_key(index, base, row)))
+        refusal_exists(host_of(L)->current->task->refusals, r->table, base, row);
+    if (index == NULL)
         return;
     struct buf *names = convert_buffer(L);
     for (int i = 0; i < index->count; i++) {

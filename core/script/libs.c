@@ -5,6 +5,7 @@
 #include "script/budget.h"
 #include "script/fail.h"
 #include "script/frozen.h"
+#include "script/pattern.h"
 
 #include <lauxlib.h>
 
@@ -44,6 +45,15 @@ static int core_getinfo(lua_State *L)
     lua_pushinteger(L, ar.currentline);
     lua_setfield(L, -2, "currentline");
     return 1;
+}
+
+/* check_pattern(text): raises what is wrong with it. */
+static int core_check_pattern(lua_State *L)
+{
+    size_t n;
+    const char *p = luaL_checklstring(L, 1, &n);
+    pattern_check(L, p, n);
+    return 0;
 }
 
 /* source, chunkname, environment: the function, or raises the syntax error. Text only, no
@@ -117,6 +127,7 @@ void libs_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"misuse", core_misuse},
         {"nearest", core_nearest},
+        {"check_pattern", core_check_pattern},
         {"getinfo", core_getinfo},
         {"run", core_run},
         {"wrap_error", core_wrap_error},

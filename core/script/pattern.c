@@ -348,6 +348,63 @@ static const char *match(struct pattern *p, const char *at, const char *item)
     return end;
 }
 
+/* ---- looking through ---- */
+
+static const char *check_parenthesis(struct pattern *p, const char *item)
+{
+    int i = p->captured;
+    if (*item == '(') {
+        if (p->captured >= PATTERN_CAPTURES)
+            luaL_error(p->L, "too many captures");
+        bool position = item + 1 < p->end && item[1] == ')';
+        p->captures[p->captured++].n = position ? PATTERN_POSITION : PATTERN_OPEN;
+        return item + (position ? 2 : 1);
+    }
+    while (i > 0 && p->captures[i - 1].n != PATTERN_OPEN)
+        i--;
+    if (i == 0)
+        luaL_error(p->L, "invalid pattern capture");
+    p->captures[i - 1].n = 0;
+    return item + 1;
+}
+
+static const char *check_escape(struct pattern *p, const char *item)
+{
+    const char *after = class_end(p, item);
+    int i = item[1] - '1';
+    if (item[1] == 'b') {
+        if (p->end - item < 4)
+            luaL_error(p->L, "malformed pattern (missing arguments to '%%b')");
+        return item + 4;
+    }
+    if (item[1] == 'f') {
+        if (after >= p->end || *after != '[')
+            luaL_error(p->L, "missing '[' after '%%f' in pattern");
+        return class_end(p, after);
+    }
+    if (isdigit(byte_at(item + 1)) &&
+        (i < 0 || i >= p->captured || p->captures[i].n == PATTERN_OPEN))
+        luaL_error(p->L, "invalid capture index %%%d", i + 1);
+    return after;
+}
+
+void pattern_check(lua_State *L, const char *p, size_t n)
+{
+    struct pattern all;
+    pattern_init(&all, L, p, 0, p + n);
+    for (const char *item = p; item < all.end;) {
+        if (*item == '(' || *item == ')')
+            item = check_parenthesis(&all, item);
+        else if (*item == ESCAPE)
+            item = check_escape(&all, item);
+        else
+            item = class_end(&all, item);
+    }
+    for (int i = 0; i < all.captured; i++)
+        if (all.captures[i].n == PATTERN_OPEN)
+            luaL_error(L, "unfinished capture");
+}
+
 /* ---- the way in and out ---- */
 
 const char *pattern_match(struct pattern *p, const char *at, const char *pattern)

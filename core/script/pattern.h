@@ -26,6 +26,8 @@ struct pattern {
 
 /* Has the pattern any character that means something? If not, it is its own match. */
 bool pattern_is_plain(const char *p, size_t n);
+/* Raises what is wrong with a pattern, without matching. [-0, +0, e] */
+void pattern_check(lua_State *L, const char *p, size_t n);
 /* Borrows text and pattern, which must stay while p is used. */
 void pattern_init(struct pattern *p, lua_State *L, const char *text, size_t text_bytes,
                   const char *end);

@@ -323,14 +323,37 @@ static void read_policy(lua_State *L, int at, struct program *p, int i)
     lua_pop(L, 1);
 }
 
+static int64_t amount_of(lua_State *L, const char *name, int64_t otherwise)
+{
+    lua_getfield(L, -1, name);
+    int64_t n = lua_isnil(L, -1) ? otherwise : (int64_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return n;
+}
+
+static struct task_budget read_budget(lua_State *L, int at)
+{
+    struct task_budget b = TASK_BUDGET_DEFAULT;
+    if (lua_getfield(L, at, "budget") == LUA_TTABLE) {
+        b.cpu_ms = (int)amount_of(L, "cpu", b.cpu_ms);
+        b.memory_bytes = amount_of(L, "memory", b.memory_bytes);
+        b.events = (int)amount_of(L, "events", b.events);
+        b.calls = (int)amount_of(L, "calls", b.calls);
+    }
+    lua_pop(L, 1);
+    return b;
+}
+
 static void read_policies(lua_State *L, int top, struct program *p)
 {
     int n = list_of(L, top, "policies");
     p->policies = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->policies));
+    p->policy_budgets = arena_zalloc(p->arena, (size_t)(n + 1) * sizeof(*p->policy_budgets));
     p->policy_count = n;
     for (int i = 0; i < n; i++) {
         lua_rawgeti(L, -1, i + 1);
         read_policy(L, lua_gettop(L), p, i);
+        p->policy_budgets[i] = read_budget(L, lua_gettop(L));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);

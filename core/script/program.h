@@ -5,6 +5,7 @@
 #include "bus/bus.h"
 #include "http/router.h"
 #include "script/record.h"
+#include "script/task.h"
 
 #include <lua.h>
 
@@ -76,6 +77,7 @@ struct program {
     int route_count;
     struct record_shape *event_shapes; /* in the order of schema.events */
     struct bus_policy *policies;
+    struct task_budget *policy_budgets; /* one each */
     int policy_count;
     struct breaker_layer breaker_default; /* for all of them */
     struct program_breaker *breakers;

@@ -13,6 +13,7 @@ struct task_refusal {
     int64_t id;     /* BOUND */
     int detail;     /* BOUND: column; EXISTS: index */
     struct buf key; /* EXISTS: the values of the index */
+    int nth, seen;  /* EXISTS: so many of the run took these values before it; those of this run */
 };
 
 static void write_key(struct buf *out, const struct store_index *index, const struct store_row *row)
@@ -30,6 +31,27 @@ static void write_key(struct buf *out, const struct store_index *index, const st
     }
 }
 
+/* How many changes before the refused one took the same values? The second of two alike is refused,
+ * not the first. */
+static int earlier_alike(const struct store_unit *u, const struct task_refusal *r)
+{
+    const struct store_index *index = &r->table->indexes[r->detail];
+    uint64_t columns = 0;
+    int n = 0;
+    for (int i = 0; i < index->count; i++)
+        columns |= UINT64_C(1) << index->columns[i];
+    for (const struct store_change *c = u->changes; c != NULL && c != u->refused; c = c->next) {
+        bool takes = c->kind == STORE_INSERT || (c->kind == STORE_UPDATE && c->mask & columns);
+        if (c->table != r->table || !takes || c->row == NULL)
+            continue;
+        struct buf key = BUF_INIT;
+        write_key(&key, index, c->row);
+        n += str_eq(buf_str(&key), (struct str){r->key.p, r->key.n});
+        buf_deinit(&key);
+    }
+    return n;
+}
+
 struct task_refusal *refusal_add(struct task_refusal *head, const struct store_unit *u)
 {
     struct task_refusal *r = xcalloc(1, sizeof(*r));
@@ -39,9 +61,17 @@ struct task_refusal *refusal_add(struct task_refusal *head, const struct store_u
     r->id = u->refused->id;
     r->detail = u->refused_index;
     assert(u->verdict != STORE_EXISTS || u->refused_index >= 0);
-    if (u->verdict == STORE_EXISTS)
+    if (u->verdict == STORE_EXISTS) {
         write_key(&r->key, &r->table->indexes[r->detail], u->refused->row);
+        r->nth = earlier_alike(u, r);
+    }
     return r;
+}
+
+void refusal_begin(struct task_refusal *head)
+{
+    for (; head != NULL; head = head->next)
+        head->seen = 0;
 }
 
 void refusal_free(struct task_refusal *head)
@@ -54,17 +84,28 @@ void refusal_free(struct task_refusal *head)
     }
 }
 
-const struct store_index *refusal_exists(const struct task_refusal *head,
-                                         const struct store_table *t, const struct store_row *row)
+static bool same_key(const struct store_index *index, const struct store_row *a,
+                     const struct store_row *b)
+{
+    for (int i = 0; i < index->count; i++)
+        if (!value_eq(&a->values[index->columns[i]], &b->values[index->columns[i]]))
+            return false;
+    return true;
+}
+
+const struct store_index *refusal_exists(struct task_refusal *head, const struct store_table *t,
+                                         const struct store_row *base, const struct store_row *row)
 {
     for (; head != NULL; head = head->next) {
         if (head->verdict != STORE_EXISTS || head->table != t)
+            continue;
+        if (base != NULL && same_key(&t->indexes[head->detail], base, row))
             continue;
         struct buf key = BUF_INIT;
         write_key(&key, &t->indexes[head->detail], row);
         bool same = str_eq(buf_str(&key), (struct str){head->key.p, head->key.n});
         buf_deinit(&key);
-        if (same)
+        if (same && head->seen++ >= head->nth)
             return &t->indexes[head->detail];
     }
     return NULL;

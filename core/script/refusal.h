@@ -10,8 +10,12 @@ struct task_refusal;
 /* Adds the refusal of u (EXISTS or BOUND); returns the new head, owned. */
 struct task_refusal *refusal_add(struct task_refusal *head, const struct store_unit *u);
 void refusal_free(struct task_refusal *head);
-/* Was a row with these values refused as existing already? Returns the index, or NULL. */
-const struct store_index *refusal_exists(const struct task_refusal *head,
-                                         const struct store_table *t, const struct store_row *row);
+/* A run begins. */
+void refusal_begin(struct task_refusal *head);
+/* Was such a row refused as existing already? To be asked once for each row that is written. base:
+ * the row before an update, NULL for an insert; an update that leaves the values alone takes
+ * nobody's place. Returns the index, or NULL. */
+const struct store_index *refusal_exists(struct task_refusal *head, const struct store_table *t,
+                                         const struct store_row *base, const struct store_row *row);
 /* Was a commutative change of this row refused? The column, or -1. */
 int refusal_bound(const struct task_refusal *head, const struct store_table *t, int64_t id);

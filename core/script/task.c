@@ -368,7 +368,9 @@ static void task_run(struct task *t)
         t->arena = arena_new(0);
     t->runs++;
     t->event_count = t->call_count = t->log_count = 0;
-    budget_meter_start(&t->meter, BUDGET_CPU_MS);
+    refusal_begin(t->refusals);
+    budget_meter_start(&t->meter, t->budget.cpu_ms);
+    t->meter.memory = t->budget.memory_bytes;
     budget_meter_start(&t->closing, BUDGET_CLOSE_MS);
     t->closing.raises = true;
     t->serial = ++h->serials;
@@ -394,6 +396,7 @@ struct task *task_start(struct host *h, const struct task_conf *conf)
     t->correlation_id = conf->correlation_id;
     t->what = conf->what;
     t->cause_seq = conf->cause_seq;
+    t->budget = conf->budget != NULL ? *conf->budget : TASK_BUDGET_DEFAULT;
     t->deadline_ns = conf->deadline_ns;
     list_init(&t->strands);
     list_push(&h->tasks, &t->node);

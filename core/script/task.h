@@ -29,6 +29,14 @@ struct task_error {
     struct str details;     /* JSON members for the problem body, or empty */
 };
 
+/* What one run may use. */
+struct task_budget {
+    int cpu_ms;
+    int64_t memory_bytes;
+    int events, calls;
+};
+#define TASK_BUDGET_DEFAULT ((struct task_budget){BUDGET_CPU_MS, BUDGET_MEMORY, 1000, 100})
+
 /* What a task runs, and what becomes of it. */
 struct task_class {
     /* Inside the coroutine: pushes function and arguments, returns the number of arguments. [-0,
@@ -60,6 +68,7 @@ struct task {
     struct store_unit *unit; /* waiting for its verdict */
     struct task_refusal *refusals;
     struct lane_claim *claims;
+    struct task_budget budget;
     struct meter meter, closing; /* of this run */
     int runs, event_count, call_count, log_count;
     bool cancelled;
@@ -76,6 +85,7 @@ struct task_conf {
     struct str correlation_id, what;
     int64_t cause_seq;
     int64_t deadline_ns;
+    const struct task_budget *budget; /* NULL: the usual one */
 };
 
 /* Starts a task: it first runs from the ready queue of this turn. */

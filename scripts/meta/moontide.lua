@@ -54,6 +54,7 @@ local breaker_handle = {}
 ---@field unique? boolean
 
 ---@class policy_options
+---@field budget? table
 ---@field handle? function
 ---@field key? string
 ---@field on? string|table

@@ -34,6 +34,8 @@ local function with_options(shown, options)
   local field = fields_of[shown]
   check_options(("field %s"):format(field.name), here(), options, field_options)
   for name, value in pairs(options) do field[name] = value end
+  local ok, problem = pcall(core.check_pattern, field.pattern or "")
+  if not ok then wrong(here(), 'field %s: option "pattern": %s', field.name, tostring(problem)) end
   if field.renamed_from == field.name then
     wrong(field.at, 'field %s: renamed_from is the name that it has now', field.name)
   end
@@ -203,11 +205,40 @@ local route = declaration_word("route",
     for name in made.path:gmatch("{([^}]*)}") do made.params[#made.params + 1] = name end
   end)
 
+-- How much a policy may use; declared in units that people write, kept in ms and bytes.
+local budget_units = {
+  cpu = { most = 1000, what = '"500ms", at most "1s"', pattern = "^(%d+)(m?s)$",
+    factors = { ms = 1, s = 1000 }, one = 1 },
+  memory = { most = 256 << 20, what = '"64MiB", at most "256MiB"', pattern = "^(%d+)(MiB)$",
+    factors = { MiB = 1 << 20 }, one = 1 << 20 },
+  events = { most = 10000, what = "a number, at most 10000", pattern = "^$", one = 1 },
+  calls = { most = 1000, what = "a number, at most 1000", pattern = "^$", one = 1 },
+}
+
+local function check_budget(made)
+  local budget = {}
+  check_options(made.what .. ": budget", made.at, made.budget, { cpu = "string|number", memory = "string|number",
+    events = "number", calls = "number" })
+  for name, value in pairs(made.budget) do
+    local allowed = budget_units[name]
+    local n, unit = value, nil
+    if type(value) == "string" then n, unit = value:match(allowed.pattern) end
+    n = math.tointeger(tonumber(n))
+    local amount = n and n > 0 and n <= allowed.most and n * (unit and allowed.factors[unit] or allowed.one)
+    if not amount or amount > allowed.most then
+      wrong(made.at, '%s: budget "%s" must be %s, got %s', made.what, name, allowed.what, tostring(value))
+    end
+    budget[name] = amount
+  end
+  made.budget = budget
+end
+
 local policy = declaration_word("policy",
   { service = "string", on = "string|table", handle = "function", park = "boolean", renamed_from = "string",
-    key = "string" },
+    key = "string", budget = "table" },
   function(made)
     for _, name in ipairs { "service", "on", "handle" } do need(made.what, made.at, made, name) end
+    if made.budget then check_budget(made) end
     if type(made.on) == "string" then made.on = { made.on } end
     if #made.on == 0 then wrong(made.at, "%s: `on` names no event", made.what) end
   end)

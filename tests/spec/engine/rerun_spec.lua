@@ -219,3 +219,35 @@ describe("PATH-3c what a task sees of its own changes", function()
     assert.same({ 10, 30, 50 }, found)
   end)
 end)
+
+describe("PATH-3e the refused one of several is the one that raises", function()
+  it("of two creates alike in one unit it is the second", function()
+    scripts(tree [[
+      local first, no = try(store.create, "counters", { name = "twin" })
+      local _, err = try(store.create, "counters", { name = "twin" })
+      local third = store.create("counters", { name = "other" })
+      do return { first = first ~= nil and not no, err = err and err.code, third = third.name } end]])
+    assert.same({ first = true, err = "exists", third = "other" }, request { path = "/go" }.body)
+    assert.equal(2, #rows("a", "counters"))
+  end)
+
+  it("of three, with an update between, the second and the third", function()
+    scripts(tree [[
+      local row = store.create("counters", { name = "twin" })
+      store.update("counters", row, { n = 7 })
+      local _, second = try(store.create, "counters", { name = "twin" })
+      local _, third = try(store.create, "counters", { name = "twin" })
+      do return { second and second.code, third and third.code } end]])
+    assert.same({ "exists", "exists" }, request { path = "/go" }.body)
+    assert.equal(7, rows("a", "counters")[1].n)
+  end)
+
+  it("of a row that is there already it is the first", function()
+    scripts(tree [[
+      local _, first = try(store.create, "counters", { name = "x" })
+      local _, second = try(store.create, "counters", { name = "x" })
+      do return { first and first.code, second and second.code } end]])
+    request { path = "/counters", body = { name = "x" } }
+    assert.same({ "exists", "exists" }, request { path = "/go" }.body)
+  end)
+end)
