@@ -33,7 +33,9 @@ static const struct route {
     {HTTP_GET_, "/admin/letters/{id}", admin_letters_show, false},
     {HTTP_DELETE_, "/admin/letters/{id}", admin_letters_discard, false},
     {HTTP_POST_, "/admin/letters/{id}/retry", admin_letters_retry, false},
-    {HTTP_GET_, "/admin/services", admin_state_services, false},
+    {HTTP_GET_, "/admin/services", admin_services_list, false},
+    {HTTP_POST_, "/admin/services/{name}/stop", admin_services_stop, false},
+    {HTTP_POST_, "/admin/services/{name}/start", admin_services_start, false},
     {HTTP_GET_, "/admin/breakers", admin_state_breakers, false},
     {HTTP_GET_, "/admin/faults", admin_state_faults, false},
     {HTTP_PUT_, "/admin/faults", admin_state_set_faults, false},
@@ -251,6 +253,7 @@ struct admin *admin_new(const struct admin_conf *conf, struct err *err)
     a->conf = *conf;
     list_init(&a->readers);
     list_init(&a->discards);
+    list_init(&a->changes);
     a->watch.fn = admin_events_wake;
     bus_watch(conf->bus, &a->watch);
     if (add_routes(a, err) == 0)
@@ -271,6 +274,7 @@ void admin_free(struct admin *a)
     admin_events_close(a);
     admin_letters_close(a);
     admin_reload_close(a);
+    admin_services_close(a);
     http_router_free(a->router);
     free(a);
 }

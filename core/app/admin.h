@@ -5,6 +5,7 @@
 #include "bus/letters.h"
 #include "http/server.h"
 #include "script/faults.h"
+#include "script/gates.h"
 #include "script/host_events.h"
 
 /* The admin side: bearer token, event log, letters, faults, breakers, health. Runs on the main
@@ -21,6 +22,8 @@ struct admin_conf {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct gates *gates;        /* states of services; NULL: all are up */
+    struct control *control;    /* or NULL: services are not stopped here */
     const struct str *services; /* names */
     size_t service_count;
     const struct bus_policy *policies;

@@ -13,13 +13,38 @@ void admin_health_live(struct admin_call *c)
     admin_answer(c, 200, STR("application/json"), STR("{\"status\":\"live\"}"));
 }
 
+/* The services that are not up; nothing if there are none. They were stopped on purpose, so that
+ * the process as such is ready. */
+static void write_stopped(struct buf *out, const struct admin_conf *conf)
+{
+    bool any = false;
+    for (size_t i = 0; conf->gates && i < conf->service_count; i++) {
+        if (gates_state(gates_get(conf->gates, conf->services[i])) == GATE_UP)
+            continue;
+        if (!any) {
+            admin_write_key(out, "stopped");
+            buf_addc(out, '[');
+        }
+        any = true;
+        admin_write_item(out);
+        json_text(out, conf->services[i]);
+    }
+    if (any)
+        buf_addc(out, ']');
+}
+
 void admin_health_ready(struct admin_call *c)
 {
-    if (is_ready(c->admin))
-        admin_answer(c, 200, STR("application/json"), STR("{\"status\":\"ready\"}"));
-    else
+    struct buf body = BUF_INIT;
+    if (!is_ready(c->admin)) {
         admin_problem(c, 503, ERR_STOPPED,
                       "not every service answers yet, or the process is ending");
+        return;
+    }
+    buf_lit(&body, "{\"status\":\"ready\"");
+    write_stopped(&body, &c->admin->conf);
+    buf_addc(&body, '}');
+    admin_answer_json(c, 200, &body);
 }
 
 void admin_health_actuator(struct admin_call *c)

@@ -14,6 +14,7 @@ struct admin {
     struct http_router *router;
     struct list readers;         /* of the event log (admin_events.c) */
     struct list discards;        /* letters on their way out (admin_letters.c) */
+    struct list changes;         /* services being stopped or started (admin_services.c) */
     struct admin_reload *reload; /* asked for here and under way (admin_reload.c), or NULL */
     struct bus_watch watch;      /* wakes the readers that follow */
 };
@@ -59,8 +60,19 @@ void admin_events_wake(struct bus_watch *w);
 admin_fn admin_letters_list, admin_letters_show, admin_letters_discard, admin_letters_retry,
     admin_letters_retry_all;
 void admin_letters_close(struct admin *a);
-admin_fn admin_state_services, admin_state_breakers, admin_state_faults, admin_state_set_faults,
-    admin_state_clear_faults;
+admin_fn admin_services_list, admin_services_stop, admin_services_start;
+/* Letters by policy. */
+struct admin_letter_counts {
+    struct store_letter_count *items;
+    size_t count;
+};
+int64_t admin_services_letters(const struct admin_letter_counts *letters,
+                               const struct bus_policy *p);
+/* The member "services" of an object. */
+void admin_services_write(struct buf *out, const struct admin_conf *conf,
+                          const struct admin_letter_counts *letters);
+void admin_services_close(struct admin *a); /* what is under way is answered to nobody */
+admin_fn admin_state_breakers, admin_state_faults, admin_state_set_faults, admin_state_clear_faults;
 admin_fn admin_reload_start, admin_reload_list, admin_reload_activate;
 void admin_reload_close(struct admin *a); /* one under way is answered to nobody */
 admin_fn admin_health_live, admin_health_ready, admin_health_actuator, admin_health_metrics;

@@ -170,6 +170,9 @@ void admin_letters_retry(struct admin_call *c)
         admin_problem(c, 409, ERR_CONFLICT, "the policy of letter %lld is not declared at present",
                       (long long)id);
         break;
+    case BUS_LETTER_STOPPED:
+        admin_problem(c, 503, ERR_STOPPED, "the service of letter %lld is stopped", (long long)id);
+        break;
     case BUS_LETTER_FAILED:
         admin_problem_err(c, &err);
         break;

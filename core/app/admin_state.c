@@ -5,44 +5,6 @@
 
 #define FAULTS_DEPTH 8
 
-static void write_policies(struct buf *out, const struct admin_conf *conf, struct str service)
-{
-    admin_write_key(out, "policies");
-    buf_addc(out, '[');
-    for (int i = 0; i < conf->policy_count; i++) {
-        const struct bus_policy *p = &conf->policies[i];
-        struct bus_lag lag;
-        if (!str_eq(p->service, service))
-            continue;
-        bus_policy_lag(conf->bus, i, &lag);
-        admin_write_item(out);
-        buf_addc(out, '{');
-        admin_write_text(out, "name", p->name);
-        admin_write_int(out, "behind", lag.behind);
-        admin_write_int(out, "open", lag.open);
-        admin_write_int(out, "held", lag.held);
-        buf_addc(out, '}');
-    }
-    buf_addc(out, ']');
-}
-
-void admin_state_services(struct admin_call *c)
-{
-    const struct admin_conf *conf = &c->admin->conf;
-    struct buf body = BUF_INIT;
-    buf_lit(&body, "{\"services\":[");
-    for (size_t i = 0; i < conf->service_count; i++) {
-        admin_write_item(&body);
-        buf_addc(&body, '{');
-        admin_write_text(&body, "name", conf->services[i]);
-        admin_write_text(&body, "state", STR("up"));
-        write_policies(&body, conf, conf->services[i]);
-        buf_addc(&body, '}');
-    }
-    buf_lit(&body, "]}");
-    admin_answer_json(c, 200, &body);
-}
-
 static void write_breaker(struct buf *out, struct registry_entry *e, int64_t now_ns)
 {
     struct breaker_view v;

@@ -160,6 +160,8 @@ static void open_guards(struct app *a)
 {
     a->breakers = registry_new();
     a->faults = faults_new();
+    a->gates = gates_new();
+    a->control = control_new(a);
     a->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     a->lanes = lane_table_new();
     app_declare_breakers(a);
@@ -210,6 +212,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .bus = a->bus,
             .breakers = a->breakers,
             .faults = a->faults,
+            .gates = a->gates,
             .cache = a->cache,
             .lanes = a->lanes,
             .program = a->program,
@@ -276,6 +279,8 @@ static int open_admin(struct app *a, struct err *err)
         .bus = a->bus,
         .breakers = a->breakers,
         .faults = a->faults,
+        .gates = a->gates,
+        .control = a->control,
         .services = a->service_names,
         .service_count = (size_t)a->program->service_count,
         .policies = a->program->policies,
@@ -308,7 +313,8 @@ static int open_above(struct app *a, struct start *s, struct err *err)
     s->generation.tree = NULL;
     open_guards(a);
     if (open_sockets(a, err) != 0 || open_bus(a, &s->switched, err) != 0 ||
-        open_workers(a, &s->generation, err) != 0 || open_admin(a, err) != 0)
+        control_restore(a->control, err) != 0 || open_workers(a, &s->generation, err) != 0 ||
+        open_admin(a, err) != 0)
         return -1;
     return start_workers(a, err);
 }
@@ -367,6 +373,8 @@ void app_close(struct app *a)
     bus_free(a->bus);
     lane_table_free(a->lanes);
     faults_free(a->faults);
+    control_free(a->control);
+    gates_free(a->gates);
     cache_free(a->cache);
     registry_free(a->breakers);
     signals_free(a->signals);

@@ -3,6 +3,7 @@
 
 #include "app/admin.h"
 #include "app/config.h"
+#include "app/control.h"
 #include "app/reload.h"
 #include "app/worker.h"
 #include "loop/signals.h"
@@ -20,6 +21,8 @@ struct app {
     struct store_session *session; /* of the main thread */
     struct registry *breakers;
     struct faults *faults;
+    struct gates *gates;
+    struct control *control;
     struct cache *cache;
     struct lanes *lanes;
     struct bus *bus;

@@ -65,6 +65,7 @@ static void begin_stop(struct app *a)
     a->stopping = true;
     log_event(LOG_INFO, "stopping");
     bus_stop(a->bus);
+    control_abort(a->control);
     for (int i = 0; i < a->worker_count; i++)
         worker_drain(a->workers[i]);
     a->drain_end.fn = drain_over;

@@ -68,7 +68,10 @@ static const struct command {
      "events that a policy gave up on",
      "  --policy NAME            only letters of this policy\n"
      "  --limit N                list at most so many (100)\n" COMMON OUTPUT},
-    {"services", commands_state_services, "[list]", "services and their policies", COMMON OUTPUT},
+    {"services", commands_state_services, "[list | stop NAME | start NAME]",
+     "services and their policies; stop and start them",
+     "A stopped service answers 503, its policies wait, and it stays so over restarts.\n" COMMON
+         OUTPUT},
     {"breakers", commands_state_breakers, "[list]", "circuit breakers and their counts",
      COMMON OUTPUT},
     {"schema", commands_schema, "show | prune --backup FILE [SYSTEM] [FLAGS]",

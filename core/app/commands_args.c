@@ -123,6 +123,30 @@ int commands_args_read(struct commands_args *args, int argc, char **argv, const 
     return read_output(args);
 }
 
+int commands_args_verb(const struct commands_args *args, const char *command,
+                       const struct str *verbs, size_t count)
+{
+    struct buf all = BUF_INIT;
+    struct str verb = args->words[0];
+    if (args->word_count == 0)
+        return EXIT_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(verb, verbs[i]))
+            return EXIT_OK;
+        buf_adds(&all, i == 0 ? STR("") : i + 1 < count ? STR(", ") : STR(" or "));
+        buf_adds(&all, verbs[i]);
+    }
+    struct str nearest = str_nearest(verb, verbs, count);
+    if (nearest.n > 0)
+        commands_fail(EXIT_USAGE, "%s: unknown \"%.*s\"; did you mean \"%.*s\"?", command,
+                      STR_ARG(verb), STR_ARG(nearest));
+    else
+        commands_fail(EXIT_USAGE, "%s: unknown \"%.*s\"; expected %s", command, STR_ARG(verb),
+                      buf_str(&all).p);
+    buf_deinit(&all);
+    return EXIT_USAGE;
+}
+
 int commands_fail(int exit_code, const char *fmt, ...)
 {
     va_list list;

@@ -18,6 +18,11 @@ void commands_call_param(struct buf *target, const char *name, struct str value)
         return;
     buf_addc(target, memchr(target->p, '?', target->n) ? '&' : '?');
     buf_addf(target, "%s=", name);
+    commands_call_encode(target, value);
+}
+
+void commands_call_encode(struct buf *target, struct str value)
+{
     for (size_t i = 0; i < value.n; i++) {
         if (is_plain(value.p[i]))
             buf_addc(target, value.p[i]);

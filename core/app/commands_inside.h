@@ -21,6 +21,9 @@ struct commands_args {
 /* Reads flags and words of a client command; allowed names its flags beside the common ones
  * ("--from --type"). Returns EXIT_OK, or EXIT_USAGE with a line on stderr. */
 int commands_args_read(struct commands_args *args, int argc, char **argv, const char *allowed);
+/* Is the first word, if there is one, one of the verbs? Else EXIT_USAGE, with the nearest one. */
+int commands_args_verb(const struct commands_args *args, const char *command,
+                       const struct str *verbs, size_t count);
 /* Writes "moontide: MESSAGE" to stderr and returns the exit code. */
 int commands_fail(int exit_code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The exit code for what config_parse or the client refused. */
@@ -28,6 +31,8 @@ int commands_fail_err(const struct err *err);
 
 /* Appends "?name=value" or "&name=value", encoded; nothing if the value is empty. */
 void commands_call_param(struct buf *target, const char *name, struct str value);
+/* Appends the value as it may stand in a path or a query. */
+void commands_call_encode(struct buf *target, struct str value);
 /* One request to the server. Returns EXIT_OK for a 2xx answer with its body in ret_body; else says
  * why not. */
 int commands_call(const struct commands_args *args, const struct client_request *r,

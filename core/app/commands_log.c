@@ -219,11 +219,10 @@ int commands_log_letters(int argc, char **argv)
     int code = commands_args_read(&args, argc, argv, "--policy --limit --all");
     if (code != EXIT_OK)
         return code;
+    code = commands_args_verb(&args, "letters", verbs, 4);
+    if (code != EXIT_OK)
+        return code;
     struct str verb = args.word_count > 0 ? args.words[0] : verbs[0];
-    struct str nearest = str_nearest(verb, verbs, 4);
-    if (!str_eq(verb, nearest))
-        return commands_fail(EXIT_USAGE, "letters: unknown \"%.*s\"; list, show, retry or discard",
-                             STR_ARG(verb));
     if (args.word_count > (str_eq(verb, verbs[0]) ? 1 : 2))
         return commands_fail(EXIT_USAGE, "letters %.*s: one at a time", STR_ARG(verb));
     if (str_eq(verb, verbs[0]))

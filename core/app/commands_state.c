@@ -26,15 +26,17 @@ static void add_policy(struct commands_table *t, const struct json *service,
     commands_table_add_member(t, policy, "behind");
     commands_table_add_member(t, policy, "open");
     commands_table_add_member(t, policy, "held");
+    commands_table_add_member(t, policy, "letters");
 }
 
 static void print_services(const struct json *answer)
 {
-    static const char *const titles[] = {"SERVICE", "STATE", "POLICY", "BEHIND", "OPEN", "HELD"};
+    static const char *const titles[] = {"SERVICE", "STATE", "POLICY", "BEHIND",
+                                         "OPEN",    "HELD",  "LETTERS"};
     static const struct json none = {.type = JSON_NULL};
     const struct json *services = list_of(answer, "services");
-    struct commands_table *t = commands_table_new(6);
-    add_headings(t, titles, 6);
+    struct commands_table *t = commands_table_new(7);
+    add_headings(t, titles, 7);
     for (size_t i = 0; services && i < services->count; i++) {
         const struct json *policies = list_of(&services->items[i], "policies");
         for (size_t k = 0; policies && k < policies->count; k++)
@@ -101,8 +103,40 @@ static int list(const char *command, const char *target, int argc, char **argv,
     return code;
 }
 
+static int change_service(const struct commands_args *args)
+{
+    struct buf target = BUF_INIT, body = BUF_INIT;
+    bool stop = str_eq(args->words[0], STR("stop"));
+    buf_lit(&target, "/admin/services/");
+    commands_call_encode(&target, args->words[1]);
+    buf_adds(&target, stop ? STR("/stop") : STR("/start"));
+    struct client_request r = {.method = "POST", .target = buf_str(&target)};
+    int code = commands_call(args, &r, &body);
+    if (code == EXIT_OK && args->json)
+        puts(buf_str(&body).p);
+    else if (code == EXIT_OK)
+        printf("%.*s is %s\n", STR_ARG(args->words[1]), stop ? "down" : "up");
+    buf_deinit(&target);
+    buf_deinit(&body);
+    return code;
+}
+
 int commands_state_services(int argc, char **argv)
 {
+    static const struct str verbs[] = {{"list", 4}, {"stop", 4}, {"start", 5}};
+    struct commands_args args;
+    int code = commands_args_read(&args, argc, argv, "");
+    if (code != EXIT_OK)
+        return code;
+    code = commands_args_verb(&args, "services", verbs, 3);
+    if (code != EXIT_OK)
+        return code;
+    if (args.word_count > 0 && !str_eq(args.words[0], verbs[0])) {
+        if (args.word_count == 2)
+            return change_service(&args);
+        return commands_fail(EXIT_USAGE, "services %.*s needs the NAME of one service",
+                             STR_ARG(args.words[0]));
+    }
     return list("services", "/admin/services", argc, argv, print_services);
 }
 

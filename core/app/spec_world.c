@@ -21,6 +21,7 @@ struct spec_case {
     struct mailbox *mailbox;
     struct program *program;
     struct lanes *lanes;
+    struct gates *gates;
     struct store_session *host_session;
     struct bus_worker *bus_worker;
     struct budget *budget;
@@ -114,6 +115,7 @@ static void open_guards(struct spec_case *c)
     w->faults = faults_new();
     w->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     c->lanes = lane_table_new();
+    c->gates = gates_new();
     int64_t now_ns = clock_mono_ns(&c->clock);
     registry_declare_default(w->breakers, &c->program->breaker_default, now_ns);
     for (int i = 0; i < c->program->breaker_count; i++)
@@ -134,6 +136,7 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
                              .faults = w->faults,
                              .cache = w->cache,
                              .lanes = c->lanes,
+                             .gates = c->gates,
                              .budget = c->budget,
                              .counts = &c->counts};
     if ((w->host = host_new(L, c->program, &conf, err)) == NULL)
@@ -209,6 +212,7 @@ void spec_world_close(void *ctx)
         continue;
     bus_free(w->bus);
     lane_table_free(c->lanes);
+    gates_free(c->gates);
     faults_free(w->faults);
     cache_free(w->cache);
     registry_free(w->breakers);
@@ -219,6 +223,7 @@ void spec_world_close(void *ctx)
     c->mailbox = NULL;
     c->program = NULL;
     c->lanes = NULL;
+    c->gates = NULL;
     c->host_session = NULL;
     c->bus_worker = NULL;
     c->budget = NULL;

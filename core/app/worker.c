@@ -37,6 +37,8 @@ struct worker {
     struct loop_timer look; /* while draining: are all tasks done? */
     struct loop_timer cut;  /* after a cancel: connections that do not read end here */
     bool connections_done, told;
+    struct list waits; /* struct worker_wait */
+    struct loop_timer wait_look;
 };
 
 static void serve(void *ctx, struct http_exchange *x)
@@ -138,6 +140,7 @@ static struct host *make_host(struct worker *w, lua_State *L, struct program *pr
                            .breakers = c->breakers,
                            .faults = c->faults,
                            .http = w->client,
+                           .gates = c->gates,
                            .cache = c->cache,
                            .lanes = c->lanes,
                            .budget = w->budget,
@@ -237,6 +240,67 @@ void worker_switch(struct worker *w, const struct worker_switch *step)
     mailbox_post(w->mailbox, &w->step_mail);
 }
 
+/* ---- services that are being stopped, on the worker's thread ---- */
+
+static int count_holds(const struct worker *w, const struct gate *gate)
+{
+    int n = host_holds(w->host, gate);
+    for (const struct host *h = w->retired; h != NULL; h = h->next)
+        n += host_holds(h, gate);
+    return w->next != NULL ? n + host_holds(w->next, gate) : n;
+}
+
+static void cancel_service(struct worker *w, const struct gate *gate)
+{
+    host_cancel_service(w->host, gate);
+    for (struct host *h = w->retired; h != NULL; h = h->next)
+        host_cancel_service(h, gate);
+    if (w->next != NULL)
+        host_cancel_service(w->next, gate);
+}
+
+static void say_waited(struct mail *m)
+{
+    struct worker_wait *wait = list_entry(m, struct worker_wait, mail);
+    wait->done(wait);
+}
+
+static void look_at_waits(struct loop_timer *t)
+{
+    struct worker *w = list_entry(t, struct worker, wait_look);
+    int64_t now_ns = loop_now_ns(w->loop);
+    list_each (node, &w->waits) {
+        struct worker_wait *wait = list_entry(node, struct worker_wait, node);
+        if (now_ns >= wait->cancel_ns && !wait->cancelled) {
+            wait->cancelled = true;
+            cancel_service(w, wait->gate);
+        }
+        if (count_holds(w, wait->gate) > 0)
+            continue;
+        list_remove(&wait->node);
+        wait->mail.run = say_waited;
+        mailbox_post(w->conf.main_mailbox, &wait->mail);
+    }
+    if (!list_empty(&w->waits))
+        loop_timer_start(w->loop, t, now_ns + DRAIN_LOOK_NS);
+}
+
+static void wait_here(struct mail *m)
+{
+    struct worker_wait *wait = list_entry(m, struct worker_wait, mail);
+    if (wait->worker->host == NULL)
+        return; /* the worker was stopped while this was on its way */
+    list_push(&wait->worker->waits, &wait->node);
+    look_at_waits(&wait->worker->wait_look);
+}
+
+void worker_wait_service(struct worker *w, struct worker_wait *wait)
+{
+    wait->worker = w;
+    wait->mail.run = wait_here;
+    mailbox_post(w->mailbox, &wait->mail);
+}
+
 /* ---- life ---- */
 
 static struct http_client *make_client(const struct worker *w, struct err *err)
@@ -272,6 +336,8 @@ struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct e
     struct worker *w = xcalloc(1, sizeof(*w));
     w->conf = *conf;
     w->look.fn = look_around;
+    w->wait_look.fn = look_at_waits;
+    list_init(&w->waits);
     if (open_parts(w, L, err) != 0) {
         worker_stop(w);
         worker_free(w);
@@ -312,7 +378,8 @@ void worker_stop(struct worker *w)
         w->thread = NULL;
     }
     if (w->loop != NULL)
-        loop_timer_stop(w->loop, &w->cut), loop_timer_stop(w->loop, &w->sweep);
+        loop_timer_stop(w->loop, &w->cut), loop_timer_stop(w->loop, &w->sweep),
+            loop_timer_stop(w->loop, &w->wait_look);
     http_server_free(w->server);
     bus_worker_free(w->bus_worker);
     host_free(w->host);

@@ -16,6 +16,7 @@ struct worker_conf {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct gates *gates;
     struct cache *cache;
     struct lanes *lanes;
     struct program *program;
@@ -49,6 +50,20 @@ struct worker_switch {
     void *ctx;
 };
 void worker_switch(struct worker *w, const struct worker_switch *step);
+/* Waits until no task of the worker holds the service behind the gate; what is left at cancel_ns is
+ * cancelled. done runs on the main loop's thread, or never if the worker is stopped before. Any
+ * thread; the struct must stay. */
+struct worker_wait {
+    const struct gate *gate;
+    int64_t cancel_ns;
+    void (*done)(struct worker_wait *wait);
+    void *owner;
+    bool cancelled; /* from here on the worker's */
+    struct worker *worker;
+    struct list node;
+    struct mail mail;
+};
+void worker_wait_service(struct worker *w, struct worker_wait *wait);
 /* Any thread: stop accepting, answer what was read, let tasks end; then on_drained. */
 void worker_drain(struct worker *w);
 /* Any thread, during a drain: cancel what still runs. */

@@ -93,6 +93,16 @@ int bus_switch(struct bus *b, const struct bus_switch *sw, struct err *err);
 /* Instead, if the generation that store_switch announced will not come: the old one goes on. */
 void bus_resume(struct bus *b);
 
+/* Nothing of the service runs from now on: its policies wait, and so do its durable timers; what
+ * was committed for them stays in the log and counts as nothing open. Tries that run may end. Holds
+ * for a service that is not declared at present too, and over switches, until bus_service_start:
+ * then each policy reads what it missed, in order, before what comes after. Main loop's thread;
+ * both may be called before bus_start, and for what is so already. */
+void bus_service_stop(struct bus *b, struct str service);
+/* To be called when the store has forgotten that the service is stopped. */
+void bus_service_start(struct bus *b, struct str service);
+bool bus_service_is_stopped(struct bus *b, struct str service);
+
 /* Back-pressure: open deliveries (dispatched, not done). Any thread. */
 int64_t bus_outstanding(const struct bus *b);
 bool bus_has_room(const struct bus *b);

@@ -229,7 +229,7 @@ static bool may_read_view(const struct bus *b, const struct bus_service *s)
 bool bus_commit_has_room(const struct bus *b, const struct bus_service *s)
 {
     size_t window = (size_t)bus_commit_window(b, s);
-    if (b->paused || s->position_count == 0)
+    if (b->paused || s->position_count == 0 || atomic_load(&s->stopped))
         return false;
     if (s->counted > b->conf.max_outstanding || (s->view.n > 0 && !may_read_view(b, s)))
         return false;

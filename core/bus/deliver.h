@@ -44,6 +44,9 @@ void bus_delivery_done(struct bus_delivery *d);
 /* The try failed and left no effect: hold and try again after a pause, or letter. The bus writes
  * that by itself. */
 void bus_delivery_failed(struct bus_delivery *d, const struct bus_failure *why);
+/* Gives the delivery back untried, because its service is being stopped (bus_service_stop was
+ * called): it is read again when the service starts. */
+void bus_delivery_return(struct bus_delivery *d);
 /* Gives the delivery back untried, e.g. because the worker is draining: it stays open and is found
  * again at the next start. */
 void bus_delivery_abandon(struct bus_delivery *d);

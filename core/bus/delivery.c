@@ -93,12 +93,13 @@ static void write_again_later(struct bus_item *item, const struct store_unit *u)
                      loop_now_ns(loop) + bus_of(item)->conf.first_pause_ms * NS_PER_MS);
 }
 
-/* The policy was taken away while the item was busy: it waits on disk. False if it is declared. */
+/* The policy was taken away or stopped while the item was busy: it waits on disk. False if it may
+ * run. */
 static bool drop_inactive(struct bus_item *item)
 {
     struct bus *b = bus_of(item);
     bus_lock(b);
-    bool active = item->position->active;
+    bool active = bus_service_runs(item->position);
     if (!active && item->set->kind != BUS_SET_LETTER) {
         bus_delivery_drop(item, item->set->owner->counted);
         bus_key_drop(item->set->owner); /* or a later event of the key would run before this one */
@@ -284,7 +285,8 @@ void bus_delivery_start(struct bus_item *item)
     struct bus_worker *w = key->worker;
     key->state = BUS_KEY_BUSY;
     const struct bus_policy *policy;
-    while ((policy = bus_generation_policy(w->generation, item->position)) == NULL) {
+    while ((policy = bus_generation_policy(w->generation, item->position)) == NULL ||
+           atomic_load(&key->service->stopped)) {
         if (drop_inactive(item)) {
             bus_key_next(key);
             return;
@@ -344,6 +346,18 @@ void bus_delivery_failed(struct bus_delivery *d, const struct bus_failure *why)
     }
     item->state = BUS_ITEM_WRITING;
     submit(item, failure_unit(item, why));
+}
+
+void bus_delivery_return(struct bus_delivery *d)
+{
+    struct bus_item *item = item_of(d);
+    struct bus_key *key = item->set->owner;
+    leave_handler(item);
+    item->tries--;
+    item->state = item->held ? BUS_ITEM_HELD : BUS_ITEM_WAITING;
+    item->set->at = 0;
+    drop_inactive(item);
+    bus_key_next(key);
 }
 
 void bus_delivery_abandon(struct bus_delivery *d)

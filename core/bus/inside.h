@@ -69,10 +69,11 @@ struct bus_service { /* stays until the bus is freed */
     struct bus_position **positions; /* lock: the active ones */
     int position_count;
     size_t position_cap;
-    enum bus_mode mode; /* lock */
-    bool reading;       /* lock: BEHIND and the main loop is at it */
-    int64_t cursor;     /* lock: newest seq dispatched */
-    int64_t counted;    /* lock: its part of bus.outstanding */
+    enum bus_mode mode;  /* lock */
+    bool reading;        /* lock: BEHIND and the main loop is at it */
+    atomic_bool stopped; /* changed under the lock, by the main loop: nothing of it runs */
+    int64_t cursor;      /* lock: newest seq dispatched */
+    int64_t counted;     /* lock: its part of bus.outstanding */
     int64_t *holes; /* main: dropped ones up to the first cursor, of all its policies, ascending */
     size_t hole_count, hole_next, hole_cap;
     struct str only_type; /* main: if its policies have but one type */
@@ -169,7 +170,7 @@ struct bus_slot {
     bool posted;       /* lock: the mail is on its way */
     bool waiting;      /* lock: requests wait for room */
     bool wake;         /* lock: there is room for them */
-    bool switched;     /* lock: there is a newer generation */
+    bool switched;     /* lock: there is a newer generation, or a service was stopped */
     struct bus_slot *next_post;
 };
 
@@ -259,7 +260,7 @@ struct bus {
     int64_t last_seq;     /* lock: newest committed */
     int64_t committed_ns; /* lock: when the batch that is being dispatched was committed */
     bool paused;          /* lock: the store has switched, the bus has not yet */
-    int64_t vanished;     /* lock: how many times a policy left */
+    int64_t vanished;     /* lock: how many times a policy left, or a service was stopped */
     int flags;            /* lock: what the main mail shall look after */
     int64_t timers_due_ms;
     bool main_posted;
@@ -330,6 +331,16 @@ struct bus_set *bus_set_command(struct bus *b, enum bus_set_kind kind, struct bu
 void bus_set_free(struct bus_set *set);
 /* Deep copy. */
 void bus_set_copy_event(struct arena *a, const struct store_event *e, struct store_event *ret);
+
+/* The service of that name (view: what stands for one of its views), made when it is new. Under the
+ * lock, main loop. */
+struct bus_service *bus_switch_service(struct bus *b, struct str name, struct str view);
+/* Under the lock: it reads on from the oldest place that one of its policies has to see. */
+void bus_switch_restart(const struct bus_generation *g, struct bus_service *s);
+
+/* service.c */
+/* Under the lock: may the policy run at present? */
+bool bus_service_runs(const struct bus_position *p);
 
 /* position.c: all under the lock. */
 /* Enters holes, ascending, as dropped: before anything is opened. */

@@ -302,7 +302,7 @@ void bus_key_drop(struct bus_key *key)
         for (int i = 0; i < set->count; i++) {
             struct bus_item *item = &set->items[i];
             bool waits = item->state == BUS_ITEM_WAITING || item->state == BUS_ITEM_HELD;
-            if (!waits || item->position->active)
+            if (!waits || bus_service_runs(item->position))
                 continue;
             bus_delivery_drop(item, key->counted);
             key->items--;
@@ -319,13 +319,16 @@ static bool is_busy(const struct bus_set *set)
     return false;
 }
 
-/* Letters of policies that are gone wait for their operator again. True if `current` was one. */
+/* Letters of policies that are gone or stopped wait for their operator again. True if `current` was
+ * one. */
 static bool drop_letters(struct bus_key *key, const struct bus_generation *g)
 {
     bool current = false;
     list_each (node, &key->letters) {
         struct bus_set *set = list_entry(node, struct bus_set, node);
-        if (is_busy(set) || bus_generation_policy(g, set->items[0].position)) {
+        bool runs = bus_generation_policy(g, set->items[0].position) &&
+                    !atomic_load(&key->service->stopped);
+        if (is_busy(set) || runs) {
             if (!is_busy(set))
                 bus_set_detach(set, g);
             continue;

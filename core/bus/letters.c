@@ -63,6 +63,8 @@ static enum bus_letter_result retry(struct bus *b, struct store_session *ss, str
     struct bus_position *p = bus_find(b, l.policy);
     if (!p || !p->active)
         return BUS_LETTER_NO_POLICY;
+    if (atomic_load(&p->service->stopped))
+        return BUS_LETTER_STOPPED;
     if (read_event(b, ss, a, l.seq, &row, err) < 0)
         return BUS_LETTER_FAILED;
     queue(b, p, &l, &row->event);

@@ -8,6 +8,7 @@ enum bus_letter_result {
     BUS_LETTER_QUEUED,    /* it will run when its key is idle */
     BUS_LETTER_GONE,      /* discarded now (discard), or not there */
     BUS_LETTER_NO_POLICY, /* its policy is not declared at present */
+    BUS_LETTER_STOPPED,   /* its service is stopped */
     BUS_LETTER_FAILED     /* err says why */
 };
 

@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static struct bus_service *service_of(struct bus *b, struct str name, struct str view)
+struct bus_service *bus_switch_service(struct bus *b, struct str name, struct str view)
 {
     for (int i = 0; i < b->service_count; i++) {
         if (str_eq(b->services[i]->name, name) && str_eq(b->services[i]->view, view))
@@ -20,6 +20,7 @@ static struct bus_service *service_of(struct bus *b, struct str name, struct str
     s->index = b->service_count;
     s->name = arena_str(b->arena, name);
     s->view = arena_str(b->arena, view);
+    atomic_init(&s->stopped, bus_service_is_stopped(b, name));
     vec_reserve(&b->services, &b->service_cap, (size_t)b->service_count + 1,
                 sizeof(struct bus_service *));
     b->services[b->service_count++] = s;
@@ -37,7 +38,7 @@ static struct bus_position *new_position(struct bus *b, const struct store_polic
     struct bus_position *p = xcalloc(1, sizeof(*p));
     size_t n = (size_t)b->position_count;
     p->index = b->position_count++;
-    p->service = service_of(b, row->service, view ? row->name : STR(""));
+    p->service = bus_switch_service(b, row->service, view ? row->name : STR(""));
     p->number = row->number;
     p->high = p->seen = row->high;
     bus_position_restore(p, row->holes, row->hole_count);
@@ -105,8 +106,7 @@ static struct str find_only_type(const struct bus_generation *g, const struct bu
     return only;
 }
 
-/* Where the service reads on. */
-static void restart_service(const struct bus_generation *g, struct bus_service *s)
+void bus_switch_restart(const struct bus_generation *g, struct bus_service *s)
 {
     s->mode = BUS_BEHIND;
     s->reading = false;
@@ -164,7 +164,7 @@ static void apply(struct bus *b, struct bus_generation *g, const struct store_po
         b->vanished += b->positions[i]->was_active && !b->positions[i]->active;
     b->generation = g;
     for (int i = 0; i < b->service_count; i++)
-        restart_service(g, b->services[i]);
+        bus_switch_restart(g, b->services[i]);
     b->load_held = true;
     b->paused = false;
     for (int i = 0; i < b->conf.worker_count; i++)

@@ -91,8 +91,22 @@ static void submit(struct bus *b, const struct store_timer *timers, size_t count
     store_submit(b->conf.store, first, last);
 }
 
+/* What a service that is being stopped would emit waits; once it is stopped, the store passes it
+ * over. */
+static size_t leave_out_stopped(struct bus *b, struct store_timer *timers, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct event_type *type = timers[i].event.type;
+        if (!type || !bus_service_is_stopped(b, type->service))
+            timers[n++] = timers[i];
+    }
+    return n;
+}
+
 static void fire_due(struct bus *b)
 {
+    size_t due;
     struct arena *a = arena_new(0);
     struct store_timer *timers;
     size_t count;
@@ -101,8 +115,10 @@ static void fire_due(struct bus *b)
                          &timers, &count, &b->timers.next_due_ms, &err) < 0) {
         log_event(LOG_ERROR, "timers cannot be read", LOG_C("error", err.message));
         read_later(b);
+    } else if ((due = leave_out_stopped(b, timers, count)) > 0) {
+        submit(b, timers, due);
     } else if (count > 0) {
-        submit(b, timers, count);
+        read_later(b);
     } else {
         arm_for_next(b);
     }

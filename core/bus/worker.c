@@ -66,7 +66,7 @@ static bool is_open(struct bus_set *set)
         struct bus_item *item = &set->items[i];
         if (!bus_position_is_open(item->position, set->seq))
             item->state = BUS_ITEM_ENDED;
-        else if (!item->position->active)
+        else if (!bus_service_runs(item->position))
             bus_delivery_drop(item, true);
         else
             any = true;
@@ -80,6 +80,7 @@ static bool is_wanted(struct bus_set *set)
     case BUS_SET_EVENT:
         return is_open(set);
     case BUS_SET_LETTER:
+        return bus_service_runs(set->items[0].position);
     case BUS_SET_PARK:
         return set->items[0].position->active;
     case BUS_SET_FORGET:
@@ -107,19 +108,22 @@ static void drop_vanished(struct bus_worker *w)
         bus_key_drop(key);
 }
 
-/* Under the lock. The one that is not needed any more, or NULL if there is no newer one. */
-static struct bus_generation *take_generation(struct bus_worker *w)
+/* Under the lock: the newest generation, and what has left. False if there is nothing new; *ret_old
+ * is the generation that is not needed any more, or NULL. */
+static bool take_news(struct bus_worker *w, struct bus_generation **ret_old)
 {
-    struct bus_generation *old = w->generation;
+    bool vanished = w->vanished != w->bus->vanished;
     w->slot->switched = false;
-    if (old == w->bus->generation)
-        return NULL;
-    w->generation = bus_generation_ref(w->bus->generation);
-    if (w->vanished != w->bus->vanished) /* all keys in one go, or a policy that returns in between
-                                            would find later events before earlier ones */
+    *ret_old = NULL;
+    if (w->generation != w->bus->generation) {
+        *ret_old = w->generation;
+        w->generation = bus_generation_ref(w->bus->generation);
+    }
+    if (vanished) /* all keys in one go, or a policy that returns in between would find later events
+                     before earlier ones */
         drop_vanished(w);
     w->vanished = w->bus->vanished;
-    return old;
+    return vanished || *ret_old;
 }
 
 static void adopt_all(struct bus_worker *w)
@@ -136,10 +140,11 @@ static void adopt_all(struct bus_worker *w)
 
 void bus_worker_refresh(struct bus_worker *w)
 {
+    struct bus_generation *old;
     bus_lock(w->bus);
-    struct bus_generation *old = take_generation(w);
+    bool news = take_news(w, &old);
     bus_unlock(w->bus);
-    if (!old)
+    if (!news)
         return;
     bus_generation_unref(old);
     adopt_all(w);
@@ -149,6 +154,7 @@ void bus_worker_run_inbox(struct mail *m)
 {
     struct bus_slot *slot = list_entry(m, struct bus_slot, mail);
     struct bus_generation *old = NULL;
+    bool news = false;
     struct list sets, dropped, *node;
     list_init(&sets);
     list_init(&dropped);
@@ -158,13 +164,13 @@ void bus_worker_run_inbox(struct mail *m)
     if (w) { /* else the mail came too late, and nobody posts any more */
         slot->posted = slot->wake = false;
         if (slot->switched)
-            old = take_generation(w);
+            news = take_news(w, &old);
         take_inbox(slot, &sets, &dropped);
     }
     bus_unlock(slot->bus);
     while ((node = list_pop(&dropped)) != NULL)
         bus_set_free(list_entry(node, struct bus_set, node));
-    if (old) {
+    if (news) {
         bus_generation_unref(old);
         adopt_all(w);
     }

@@ -69,6 +69,10 @@ static void delivery_ended(struct task *t, const struct task_error *error)
         bus_delivery_abandon(d);
         return;
     }
+    if (t->cancelled && str_eq(error->code, STR("stopped")) && !host_is_open(t->host, t->service)) {
+        bus_delivery_return(d);
+        return;
+    }
     log_failure(d, error);
     struct bus_failure why = {error->failed_on_purpose, error->code, error->message, error->origin};
     bus_delivery_failed(d, &why);

@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define REQUEST_MS 30000
@@ -95,6 +96,9 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->http = conf->http;
     h->cache = conf->cache;
     h->lanes = conf->lanes;
+    h->services = xcalloc((size_t)program->service_count + 1, sizeof(*h->services));
+    for (int i = 0; i < program->service_count; i++)
+        h->services[i].gate = gates_get(conf->gates, program->services[i].name);
     h->budget = conf->budget;
     h->number = conf->number;
     h->request_ms = REQUEST_MS;
@@ -129,7 +133,42 @@ void host_free(struct host *h)
     for (struct list *node; (node = list_pop(&h->free_tasks)) != NULL;)
         free(list_entry(node, struct task, node));
     program_unref(h->program);
+    free(h->services);
     free(h);
+}
+
+bool host_is_open(const struct host *h, const struct service *s)
+{
+    return gates_state(h->services[s->number].gate) == GATE_UP;
+}
+
+static int find_service(const struct host *h, const struct gate *gate)
+{
+    for (int i = 0; i < h->program->service_count; i++)
+        if (h->services[i].gate == gate)
+            return i;
+    return -1;
+}
+
+int host_holds(const struct host *h, const struct gate *gate)
+{
+    int number = find_service(h, gate);
+    return number < 0 ? 0 : h->services[number].holds;
+}
+
+void host_cancel_service(struct host *h, const struct gate *gate)
+{
+    int number = find_service(h, gate);
+    char text[120];
+    if (number < 0)
+        return;
+    snprintf(text, sizeof(text), "service %.*s is being stopped, and it took too long to end",
+             (int)(gate->name.n < 60 ? gate->name.n : 60), gate->name.p);
+    list_each (node, &h->tasks) {
+        struct task *t = list_entry(node, struct task, node);
+        if (t->unit == NULL && task_holds(t, number))
+            task_cancel(t, ERR_STOPPED, text);
+    }
 }
 
 void host_cancel_all(struct host *h, bool stopping)

@@ -9,6 +9,7 @@
 #include "http/client.h"
 #include "script/cache.h"
 #include "script/faults.h"
+#include "script/gates.h"
 #include "script/program.h"
 #include "script/task.h"
 #include "store/lane.h"
@@ -17,6 +18,12 @@
 struct host_counts {
     atomic_int_fast64_t requests, deliveries, commits, reruns, errors;
     struct latency commit_to_handler; /* first tries of events that came straight from a commit */
+};
+
+/* A service as this host sees it. */
+struct host_service {
+    struct gate *gate;
+    int holds; /* tasks that began in it or called it, with units that are not committed yet */
 };
 
 /* One worker's Lua: a state, its coroutines, tasks and ready queue, and the way to everything
@@ -33,7 +40,8 @@ struct host {
     struct bus_worker *bus_worker;
     struct registry *breakers;
     struct faults *faults;
-    struct http_client *http; /* NULL: calls cannot leave the process (specs) */
+    struct http_client *http;      /* NULL: calls cannot leave the process (specs) */
+    struct host_service *services; /* in the program's numbers */
     struct cache *cache;
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
@@ -73,6 +81,7 @@ struct host_conf {
     struct registry *breakers;
     struct faults *faults;
     struct http_client *http;
+    struct gates *gates;
     struct cache *cache;
     struct lanes *lanes;
     struct budget *budget; /* NULL: CPU and memory are not limited */
@@ -105,6 +114,12 @@ int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
 void request_serve(struct host *h, struct http_exchange *x);
 /* Runs one delivery (delivery.c); a bus_deliver_fn with ctx = host. */
 void delivery_run(void *ctx, struct bus_delivery *d);
+/* Is the service up? If not, what begins is refused. */
+bool host_is_open(const struct host *h, const struct service *s);
+/* Tasks that hold the service behind the gate (task_hold). */
+int host_holds(const struct host *h, const struct gate *gate);
+/* Cancels them, but for those whose unit the writer has. */
+void host_cancel_service(struct host *h, const struct gate *gate);
 /* Cancels all tasks with 503. stopping: the process ends, deliveries are given back to the bus
  * untried; else they count as failed and are tried again. */
 void host_cancel_all(struct host *h, bool stopping);

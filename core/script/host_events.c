@@ -54,13 +54,20 @@ static struct store_event *make_event(struct arena *a, const struct program *p, 
     return e;
 }
 
-void host_events_emit(struct store *store, struct program *program, int64_t wall_ms,
-                      const struct host_event *event)
+struct store_unit *host_events_unit(struct program *program, int64_t wall_ms,
+                                    const struct host_event *event)
 {
     struct store_unit *u = store_unit_new();
     u->events = make_event(u->arena, program, wall_ms, event);
-    u->done = on_written;
     u->release = program_released;
     u->release_ctx = program_ref(program);
+    return u;
+}
+
+void host_events_emit(struct store *store, struct program *program, int64_t wall_ms,
+                      const struct host_event *event)
+{
+    struct store_unit *u = host_events_unit(program, wall_ms, event);
+    u->done = on_written;
     store_submit(store, u, u);
 }

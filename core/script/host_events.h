@@ -14,6 +14,7 @@
 
 struct program;
 struct store;
+struct store_unit;
 
 struct host_event {
     const char *type;           /* as declared there; another one is a defect */
@@ -23,6 +24,10 @@ struct host_event {
     struct str correlation_id; /* copied; may be empty */
 };
 
+/* A unit with the event and nothing else yet; the caller adds what must commit with it, and submits
+ * it. Returns owned. */
+struct store_unit *host_events_unit(struct program *program, int64_t wall_ms,
+                                    const struct host_event *event);
 /* Hands the event to the store as a unit of its own and does not wait: it is in the log a moment
  * later, or an error line says why not. program: the one that is live for the caller (app->program
  * on the main thread, host->program on a worker's); a reference is kept while the unit lives. Any

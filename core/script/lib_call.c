@@ -207,6 +207,14 @@ static void delay_over(struct loop_timer *t)
     op_complete(&list_entry(t, struct call, timer)->op);
 }
 
+static int callee_stopped(lua_State *L, const struct call *c)
+{
+    char text[120];
+    snprintf(text, sizeof(text), "service %.*s is stopped",
+             (int)(c->callee->name.n < 80 ? c->callee->name.n : 80), c->callee->name.p);
+    return lib_http_failed(L, 503, str_from(text));
+}
+
 /* call(method, url, body, options): the answer { status, headers, body }; raises on status 400 and
  * above. */
 int lib_call(lua_State *L)
@@ -222,6 +230,8 @@ int lib_call(lua_State *L)
     struct call *c = (struct call *)op_new(L, sizeof(*c), &delay_class);
     find_target(L, c, s);
     lib_http_count(L, s);
+    if (!task_hold(s->task, c->callee))
+        return callee_stopped(L, c);
     if (!faults_roll(h->faults, c->callee->name, &roll))
         return run_callee(L, c);
     c->fault = roll.fail;

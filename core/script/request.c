@@ -92,8 +92,21 @@ void request_fail_code(struct request *r, enum err_code code, const char *messag
 
 /* ---- the way in ---- */
 
+static void refuse_stopped(struct request *r)
+{
+    char text[120];
+    struct str name = r->endpoint->service->name;
+    snprintf(text, sizeof(text), "service %.*s is stopped", (int)(name.n < 80 ? name.n : 80),
+             name.p);
+    request_fail_code(r, ERR_STOPPED, text);
+}
+
 static void run_endpoint(struct request *r)
 {
+    if (!host_is_open(r->host, r->endpoint->service)) { /* it may have waited until here */
+        refuse_stopped(r);
+        return;
+    }
     if (r->fault) {
         request_fail_code(r, ERR_FAILED, "a fault set by the operator");
         return;
@@ -215,6 +228,8 @@ void request_serve(struct host *h, struct http_exchange *x)
     r->endpoint = r->match.target;
     if (r->endpoint == NULL)
         no_route(r);
+    else if (!host_is_open(h, r->endpoint->service))
+        refuse_stopped(r);
     else
         admit(r);
 }

@@ -45,12 +45,43 @@ static void drop_run(struct task *t)
     strand_free(s);
 }
 
+bool task_holds(const struct task *t, int service)
+{
+    return t->held[service / 64] >> (service % 64) & 1;
+}
+
+static void hold(struct task *t, const struct service *s)
+{
+    t->held[s->number / 64] |= UINT64_C(1) << (s->number % 64);
+    t->host->services[s->number].holds++;
+}
+
+bool task_hold(struct task *t, const struct service *s)
+{
+    if (task_holds(t, s->number))
+        return true;
+    if (!host_is_open(t->host, s))
+        return false;
+    hold(t, s);
+    return true;
+}
+
+static void release_services(struct task *t)
+{
+    for (int i = 0; i < TASK_SERVICES_MAX / 64; i++) {
+        for (uint64_t left = t->held[i]; left != 0; left &= left - 1)
+            t->host->services[i * 64 + __builtin_ctzll(left)].holds--;
+        t->held[i] = 0;
+    }
+}
+
 static void task_end(struct task *t, const struct task_error *error)
 {
     struct host *h = t->host;
     assert(t->root == NULL && t->unit == NULL);
     loop_timer_stop(h->loop, &t->deadline);
     release_claims(t);
+    release_services(t);
     list_remove(&t->node);
     h->task_count--;
     if (error != NULL)
@@ -401,6 +432,8 @@ struct task *task_start(struct host *h, const struct task_conf *conf)
     list_init(&t->strands);
     list_push(&h->tasks, &t->node);
     h->task_count++;
+    if (t->service != NULL)
+        hold(t, t->service);
     t->deadline.fn = deadline_passed;
     loop_timer_start(h->loop, &t->deadline, t->deadline_ns);
     task_run(t);

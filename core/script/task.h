@@ -13,6 +13,8 @@
  * and strand.c are the only places that resume Lua for the host. A library function that must wait
  * makes an op and returns op_await(L, op); loop callbacks only complete ops, the strand goes on
  * from the host's ready queue. */
+#define TASK_SERVICES_MAX 256 /* declare.lua refuses more */
+
 struct host;
 struct task;
 struct strand;
@@ -72,6 +74,7 @@ struct task {
     struct meter meter, closing; /* of this run */
     int runs, event_count, call_count, log_count;
     bool cancelled;
+    uint64_t held[TASK_SERVICES_MAX / 64];   /* services, by number: task_hold */
     const struct store_table *restart_table; /* waits to be run again in the lane of this row */
     int64_t restart_id;
     struct task *next_restart;
@@ -93,6 +96,11 @@ struct task *task_start(struct host *h, const struct task_conf *conf);
 /* Ends it with an error of that code unless its unit is already with the writer (then its verdict
  * counts). ended runs before this returns, or with the verdict. */
 void task_cancel(struct task *t, enum err_code code, const char *message);
+/* The task is about to run in that service: false if it is not up, unless the task was in it before
+ * it was stopped. A service stays held until the task has ended, its unit committed; stopping it
+ * waits for that. */
+bool task_hold(struct task *t, const struct service *s);
+bool task_holds(const struct task *t, int service);
 /* Must this task, before it changes the row, go on in the row's lane? Then return
  * task_restart_in_lane: the run is given up without the script noticing, and begins anew when the
  * lane is free. [-0, +n, e] */

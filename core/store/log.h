@@ -87,11 +87,22 @@ struct str store_log_name(const struct store *s);
 int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name,
                       int64_t before, int64_t limit, struct store_letter **ret, size_t *ret_count,
                       struct err *err);
+/* How many letters there are, by policy; those that have none are left out. */
+struct store_letter_count {
+    struct str service, policy;
+    int64_t count;
+};
+int store_log_letter_counts(struct store_session *ss, struct arena *a,
+                            struct store_letter_count **ret, size_t *ret_count, struct err *err);
 /* One letter: 1 found, 0 not there, -1 failed. */
 int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
                      struct store_letter *ret, struct err *err);
+/* The services that were stopped and not started since (STORE_NOTE_SERVICE_STOPPED), by name. */
+int store_log_stopped(struct store_session *ss, struct arena *a, struct str **ret,
+                      size_t *ret_count, struct err *err);
 /* Timers due at or before now, earliest first, at most limit; and the due time of the earliest one
- * after, INT64_MAX if none. One that is damaged says so in `damage`. */
+ * after, INT64_MAX if none. One that is damaged says so in `damage`. Those whose event belongs to a
+ * stopped service are passed over. */
 int store_log_timers(struct store_session *ss, struct arena *a, const struct store_schema *schema,
                      int64_t now_ms, int64_t limit, struct store_timer **ret, size_t *ret_count,
                      int64_t *ret_next_due_ms, struct err *err);

@@ -73,8 +73,10 @@ enum store_note_kind {
                                = STORE_CONFLICT */
     STORE_NOTE_TIMER_GONE,  /* removes timer `seq`, which is being fired; gone already =
                                STORE_CONFLICT */
-    STORE_NOTE_TIMER_ASIDE /* keeps timer `seq`, which cannot be fired, but is never due again; gone
-                              already = STORE_CONFLICT */
+    STORE_NOTE_TIMER_ASIDE, /* keeps timer `seq`, which cannot be fired, but is never due again;
+                              gone already = STORE_CONFLICT */
+    STORE_NOTE_SERVICE_STOPPED, /* service `key` stays stopped, over restarts too, until */
+    STORE_NOTE_SERVICE_STARTED
 };
 
 struct store_note {

@@ -362,6 +362,7 @@ function declare.system(state, path, value, source)
     end
     services[key] = { store = settings.store, url = settings.url or "" }
   end
+  if #list_of(services) > 256 then wrong(at, "system: more than 256 services") end
   local breakers = { default = guards.with_all_names {} }
   for name, settings in pairs(value.breakers or {}) do
     check_name("breakers", at, name)

@@ -194,6 +194,26 @@ int store_log_held(struct store_session *ss, struct arena *a, struct store_held 
     return 0;
 }
 
+int store_log_stopped(struct store_session *ss, struct arena *a, struct str **ret,
+                      size_t *ret_count, struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_STOPPED_READ, err);
+    if (!stmt)
+        return -1;
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct str));
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct str *name = sqlite_rows_add(&rows);
+        *name = sqlite_stmts_text(stmt, 0, a);
+    }
+    sqlite3_reset(stmt);
+    if (rc != SQLITE_DONE)
+        return sqlite_db_fail(&ss->conn, rc, "read what is stopped", err);
+    *ret = rows.items;
+    *ret_count = rows.count;
+    return 0;
+}
+
 int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name,
                       int64_t before, int64_t limit, struct store_letter **ret, size_t *ret_count,
                       struct err *err)
@@ -255,5 +275,27 @@ int store_tx_position(struct store_tx *tx, int64_t policy, int64_t high, const i
         return sqlite_db_fail(&s->conn, rc, "write a position", err);
     if (sqlite3_changes(s->conn.db) == 0)
         return err_set(err, ERR_INTERNAL, "store: there is no policy %lld", (long long)policy);
+    return 0;
+}
+
+int store_log_letter_counts(struct store_session *ss, struct arena *a,
+                            struct store_letter_count **ret, size_t *ret_count, struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTER_COUNTS, err);
+    if (!stmt)
+        return -1;
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter_count));
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct store_letter_count *c = sqlite_rows_add(&rows);
+        *c = (struct store_letter_count){sqlite_stmts_text(stmt, 0, a),
+                                         sqlite_stmts_text(stmt, 1, a),
+                                         sqlite3_column_int64(stmt, 2)};
+    }
+    sqlite3_reset(stmt);
+    if (rc != SQLITE_DONE)
+        return sqlite_db_fail(&ss->conn, rc, "count letters", err);
+    *ret = rows.items;
+    *ret_count = rows.count;
     return 0;
 }

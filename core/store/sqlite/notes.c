@@ -84,6 +84,16 @@ static int write_letter_failed(struct store *s, const struct store_note *n, stru
     return run(s, stmt, err);
 }
 
+static int write_service(struct store *s, enum sqlite_stmt_kind kind, struct str service,
+                         struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, kind, err);
+    if (!stmt)
+        return -1;
+    sqlite_stmts_bind_text(stmt, 1, service);
+    return run(s, stmt, err);
+}
+
 bool sqlite_notes_refusable(const struct store_note *n)
 {
     return n->kind == STORE_NOTE_LETTER_GONE || n->kind == STORE_NOTE_TIMER_GONE ||
@@ -107,6 +117,10 @@ int sqlite_notes_write(struct store *s, struct store_note *n, struct err *err)
         return take_away(s, SQL_LETTER_GONE, n->letter_id, err);
     case STORE_NOTE_TIMER_ASIDE:
         return take_away(s, SQL_TIMER_ASIDE, n->seq, err);
+    case STORE_NOTE_SERVICE_STOPPED:
+        return write_service(s, SQL_SERVICE_STOPPED, n->key, err);
+    case STORE_NOTE_SERVICE_STARTED:
+        return write_service(s, SQL_SERVICE_STARTED, n->key, err);
     case STORE_NOTE_TIMER_GONE:
         break;
     }

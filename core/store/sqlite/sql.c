@@ -41,6 +41,8 @@ static const char *const system_sql[SQL_KINDS] = {
                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [SQL_TIMER_GONE] = "DELETE FROM _moontide_timers WHERE id=?1",
     [SQL_TIMER_ASIDE] = "UPDATE _moontide_timers SET due=9223372036854775807 WHERE id=?1",
+    [SQL_SERVICE_STOPPED] = "INSERT OR IGNORE INTO _moontide_stopped(service) VALUES(?1)",
+    [SQL_SERVICE_STARTED] = "DELETE FROM _moontide_stopped WHERE service=?1",
     [SQL_POSITION] = "UPDATE _moontide_policies SET high=?2,holes=?3 WHERE number=?1",
     [SQL_IDS_READ] = "SELECT next FROM _moontide_ids WHERE name=?1",
     [SQL_IDS] = "INSERT INTO _moontide_ids(name,next) VALUES(?1,?2)"
@@ -70,8 +72,13 @@ static const char *const system_sql[SQL_KINDS] = {
     [SQL_LETTERS_READ] = LETTER_COLUMNS "WHERE l.id<?1 AND (?2='' OR p.name=?2)"
                                         " ORDER BY l.id DESC LIMIT ?3",
     [SQL_LETTER_READ] = LETTER_COLUMNS "WHERE l.id=?1",
+    [SQL_LETTER_COUNTS] = "SELECT p.service,p.name,count(*) FROM _moontide_letters l"
+                          " JOIN _moontide_policies p ON p.number=l.policy GROUP BY l.policy",
     [SQL_TIMERS_READ] = "SELECT id,due,type,service,key,payload,correlation,cause,generation"
-                        " FROM _moontide_timers ORDER BY due,id LIMIT ?1",
+                        " FROM _moontide_timers"
+                        " WHERE service NOT IN (SELECT service FROM _moontide_stopped)"
+                        " ORDER BY due,id LIMIT ?1",
+    [SQL_STOPPED_READ] = "SELECT service FROM _moontide_stopped ORDER BY service",
 };
 
 static void column_list(struct buf *out, const struct store_table *t)
@@ -327,5 +334,6 @@ const char *sqlite_sql_added(void)
            "since INTEGER,PRIMARY KEY(policy,type)) WITHOUT ROWID;"
            /* Fields whose column has another name: that of the field they were renamed from. */
            "CREATE TABLE IF NOT EXISTS _moontide_renames(tbl TEXT,field TEXT,col TEXT NOT NULL,"
-           "PRIMARY KEY(tbl,field)) WITHOUT ROWID;";
+           "PRIMARY KEY(tbl,field)) WITHOUT ROWID;"
+           "CREATE TABLE IF NOT EXISTS _moontide_stopped(service TEXT PRIMARY KEY) WITHOUT ROWID;";
 }

@@ -37,6 +37,8 @@ enum sqlite_stmt_kind {
     SQL_TIMER,
     SQL_TIMER_GONE,
     SQL_TIMER_ASIDE,
+    SQL_SERVICE_STOPPED,
+    SQL_SERVICE_STARTED,
     SQL_POSITION,
     SQL_IDS_READ,
     SQL_IDS,
@@ -56,7 +58,9 @@ enum sqlite_stmt_kind {
     SQL_EVENTS_READ,
     SQL_LETTERS_READ,
     SQL_LETTER_READ,
+    SQL_LETTER_COUNTS,
     SQL_TIMERS_READ,
+    SQL_STOPPED_READ,
     SQL_KINDS
 };
 

@@ -259,7 +259,8 @@ static void after_a_switch_the_new_services_and_policies_are_shown(void **state)
     struct admin_program p = {&b->world->schema, names, 1, NULL, 0};
     admin_switch(b->admin, &p);
     assert_string_equal(ask(b, "GET", "/admin/services", ""),
-                        "{\"services\":[{\"name\":\"harbour\",\"state\":\"up\",\"policies\":[]}]}");
+                        "{\"services\":[{\"name\":\"harbour\",\"state\":\"up\",\"policies\":[],"
+                        "\"held\":0,\"letters\":0}]}");
     assert_null(strstr(ask_with(b, "GET", "/metrics", "", ""), "moontide_policy_behind{"));
 }
 
@@ -512,8 +513,9 @@ static void services_and_breakers_are_listed(void **state)
     assert_string_equal(
         ask(b, "GET", "/admin/services", ""),
         "{\"services\":[{\"name\":\"shop\",\"state\":\"up\",\"policies\":[{\"name\":"
-        "\"ships \\\"it\\\"\",\"behind\":0,\"open\":0,\"held\":0}]},"
-        "{\"name\":\"payment\",\"state\":\"up\",\"policies\":[]}]}");
+        "\"ships "
+        "\\\"it\\\"\",\"behind\":0,\"open\":0,\"held\":0,\"letters\":0}],\"held\":0,\"letters\":0},"
+        "{\"name\":\"payment\",\"state\":\"up\",\"policies\":[],\"held\":0,\"letters\":0}]}");
     assert_has(
         ask(b, "GET", "/admin/breakers", ""),
         "{\"breakers\":[{\"name\":\"payment\",\"state\":\"closed\",\"in_flight\":0,\"counts\":{"

@@ -187,6 +187,40 @@ static void a_damaged_timer_is_set_aside_and_the_others_fire(void **state)
     assert_int_equal(store_log_last_seq(w->store), 3);
 }
 
+static void timers_of_a_stopped_service_wait(void **state)
+{
+    struct world *w = *state;
+    add_policy(w, "delivery", "ship", 1 << PLACED);
+    world_open(w);
+    emit_after(w, 1, 1000, PLACED, 1);
+    emit_after(w, 2, 60000, PLACED, 2);
+    settle(w);
+    bus_service_stop(w->bus, STR("shop")); /* whose events they are; the store does not know yet */
+    advance(w, 5000);
+    assert_int_equal(store_log_last_seq(w->store), 0);
+    bus_service_start(w->bus, STR("shop"));
+    advance(w, 1000);
+    assert_int_equal(store_log_last_seq(w->store), 1);
+    struct store_unit *u = store_unit_new();
+    store_unit_note(u, STORE_NOTE_SERVICE_STOPPED)->key = STR("shop");
+    store_submit(w->store, u, u);
+    settle(w);
+    w->stopped = "shop";
+    restart(w);
+    advance(w, 3600 * 1000);
+    assert_int_equal(store_log_last_seq(w->store), 1);
+    u = store_unit_new();
+    store_unit_note(u, STORE_NOTE_SERVICE_STARTED)->key = STR("shop");
+    store_submit(w->store, u, u);
+    settle(w);
+    bus_service_start(w->bus, STR("shop"));
+    settle(w);
+    note_fired(w, 1);
+    note_fired(w, 2);
+    assert_int_equal(store_log_last_seq(w->store), 2);
+    assert_once_in_order(w, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +234,7 @@ int main(void)
         CASE("PATH-4g timers survive a restart", timers_survive_a_restart),
         CASE("PATH-4g a timer that cannot be written fires later",
              a_timer_that_cannot_be_written_fires_later),
+        CASE("SHOP-4d timers of a stopped service wait", timers_of_a_stopped_service_wait),
         CASE("PATH-4g a timer of an undeclared type does not stop the others",
              a_timer_of_an_undeclared_type_does_not_stop_the_others),
         CASE("PATH-4g a damaged timer is set aside, and the others fire",

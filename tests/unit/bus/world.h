@@ -77,6 +77,7 @@ struct world {
     int policy_count;
 
     void (*before_bus)(struct world *w); /* on opening: may put another generation into conf */
+    const char *stopped;                 /* on opening: this service is stopped */
     void *generation;                    /* of generations.h */
     enum outcome (*decide)(struct world *w, const struct bus_delivery *d);
     bool bad[KEYS]; /* keys that fail_bad_keys fails */
@@ -376,6 +377,8 @@ static inline void world_open(struct world *w)
         p->worker = bus_worker_new(w->bus, i, w->loop, p->box, deliver, p);
     }
     memset(w->busy, 0, sizeof(w->busy));
+    if (w->stopped)
+        bus_service_stop(w->bus, str_from(w->stopped));
     if (bus_start(w->bus, &err) < 0)
         fail_msg("%s", err.message);
 }
