@@ -130,9 +130,10 @@ int commands_args_verb(const struct commands_args *args, const char *command,
     struct str verb = args->words[0];
     if (args->word_count == 0)
         return EXIT_OK;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         if (str_eq(verb, verbs[i]))
             return EXIT_OK;
+    for (size_t i = 0; i < count; i++) {
         buf_adds(&all, i == 0 ? STR("") : i + 1 < count ? STR(", ") : STR(" or "));
         buf_adds(&all, verbs[i]);
     }

@@ -83,7 +83,8 @@ end
 
 return {
   event "Told" { service = "a", key = { id = "id" }, fields = { integer "id", text "name", json "data" } },
-  resource "rows" { service = "a", fields = { text "name" { unique = true }, integer "n", json "data", decimal(2) "d" } },
+  resource "rows" { service = "a",
+    fields = { text "name" { unique = true }, integer "n", json "data", decimal(2) "d" } },
   route "words" { service = "a", method = "GET", path = "/words",
     handle = function() local list = {} for i, word in ipairs(words()) do list[i] = word[1] end return list end },
   route "misuse" { service = "a", method = "POST", path = "/misuse", handle = function(request)
