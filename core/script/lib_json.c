@@ -125,6 +125,15 @@ static void thaw(lua_State *L)
     lua_remove(L, -2);
 }
 
+/* Calls the library's function at 1; what it raises gets the script's line. */
+static int call_library(lua_State *L)
+{
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+        return 1;
+    fail_wrap(L);
+    return lua_error(L);
+}
+
 static int cjson_encode(lua_State *L)
 {
     struct measure m = {0, 0, false};
@@ -135,8 +144,7 @@ static int cjson_encode(lua_State *L)
         thaw(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, 1, 1);
-    return 1;
+    return call_library(L);
 }
 
 static int cjson_decode(lua_State *L)
@@ -148,8 +156,7 @@ static int cjson_decode(lua_State *L)
     lua_settop(L, 1);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, 1, 1);
-    return 1;
+    return call_library(L);
 }
 
 int lib_cjson_open(lua_State *L)

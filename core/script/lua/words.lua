@@ -54,6 +54,7 @@ end
 
 --- Calls fn(): all its reads see one picture of the store. Returns what fn returns.
 function store.snapshot(fn)
+  if type(fn) ~= "function" then core.misuse("store.snapshot(fn): fn must be a function") end
   core.store.snapshot_open()
   return close_snapshot(pcall(fn))
 end

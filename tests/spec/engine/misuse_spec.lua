@@ -123,3 +123,78 @@ describe("RULES-6a every word with generated arguments", function()
     assert.equal(#words, #request { path = "/words" }.body)
   end)
 end)
+
+-- { word, wrong use, what names the argument or option }
+local wrong = {
+  { "store.get", 'store.get(5, 1)', "store.get" }, { "store.get", 'store.get("rowz", 1)', 'did you mean "rows"' },
+  { "store.find", 'store.find("rows", { nam = 1 })', 'no field "nam"; did you mean "name"' },
+  { "store.find", 'store.find("rows", {}, { limt = 1 })', 'unknown option "limt"' },
+  { "store.first", 'store.first("rows", 5)', "conditions are a table" },
+  { "store.count", 'store.count("rows", { n = {} })', "rows.n" },
+  { "store.create", 'store.create("rows", { id = 1 })', "the id of rows" },
+  { "store.update", 'store.update("rows", 1, 5)', "expected a table" },
+  { "store.upsert", 'store.upsert("rows", 5, {})', "expected a table" },
+  { "store.delete", 'store.delete("rows", "x")', "store.delete" },
+  { "store.add", 'store.add("rows", 1, { n = 1 }, { mn = 1 })', 'unknown option "mn"' },
+  { "store.each", 'store.each("rows", {}, 5)', "fn must be a function" },
+  { "store.snapshot", 'store.snapshot(5)', "fn must be a function" },
+  { "bus.emit", 'bus.emit("Tould", {})', 'did you mean "Told"' },
+  { "bus.emit_in", 'bus.emit_in("soon", "Told", { id = 1 })', "bus.emit_in" },
+  { "bus.emit_at", 'bus.emit_at("soon", "Told", { id = 1 })', "expected a time" },
+  { "bus.cancel", 'bus.cancel("x")', "expected the id" },
+  { "http.get", 'http.get(5)', "URL" }, { "http.post", 'http.post("http://nobody/x")', "nobody" },
+  { "http.put", 'http.put("x")', "no URL" }, { "http.patch", 'http.patch("http://a/rows", {}, { kee = "x" })', "kee" },
+  { "http.delete", 'http.delete("http://a/rows", 5)', "options" },
+  { "cache.get", 'cache.get({})', "cache.get" }, { "cache.set", 'cache.set("k", 1, "soon")', "cache.set" },
+  { "cache.add", 'cache.add("k", "x")', "cache.add" },
+  { "clock.iso", 'clock.iso("x")', "#1" },
+  { "json.encode", 'json.encode({ 0/0 })', "JSON has no spelling" },
+  { "json.decode", 'json.decode(5)', "expected a text" }, { "json.array", 'json.array(5)', "#1" },
+  { "cjson.encode", 'cjson.encode({ function() end })', "function" },
+  { "cjson.decode", 'cjson.decode(5)', "expected a text" },
+  { "log.debug", 'log.debug("x", function() end)', "function" },
+  { "log.info", 'log.info("x", function() end)', "function" },
+  { "log.warn", 'log.warn("x", function() end)', "function" },
+  { "log.error", 'log.error("x", function() end)', "function" },
+  { "task.sleep", 'task.sleep("soon")', "task.sleep" }, { "task.all", 'task.all(5)', "argument 1 must be a function" },
+  { "task.race", 'task.race()', "1 to 100 functions" }, { "unit", 'unit(5)', "unit" },
+  { "fail", 'fail(200)', "status must be an integer from 400" }, { "use", 'use "lib.y"', "lib.y" },
+  { "response", 'response("200")', "status must be an integer" },
+  { "breaker", 'breaker("gard")', 'did you mean "guard"' },
+  { "event", 'event(5)', "expected a name" }, { "resource", 'resource "x" { fieldz = {} }', 'did you mean "fields"' },
+  { "route", 'route "x" { method = 5 }', "method" }, { "policy", 'policy "x" { onn = 1 }', "onn" },
+  { "view", 'view "x" { byy = 1 }', "byy" }, { "integer", 'integer "n" { mn = 1 }', 'did you mean "min"' },
+  { "number", 'number(5)', "expected a name" }, { "text", 'text "n" { min = "x" }', '"min" must be a number' },
+  { "boolean", 'boolean "a b"', "letters" }, { "timestamp", 'timestamp "_x"', "_" }, { "json", 'json(5)', "name" },
+  { "decimal", 'decimal(10)', "n is the number of digits" },
+}
+
+describe("RULES-6b wrong use raises with file and line and names what is wrong", function()
+  for _, case in ipairs(wrong) do
+    it(case[2], function()
+      local made = {}
+      for name, text in pairs(tree) do made[name] = text end
+      made["routes/t/go.lua"] = ('return route "go" { service = "a", method = "GET", path = "/go", ' ..
+        "handle = function()\nlocal _, err = try(function()\n  %s\nend)\n" ..
+        "return { message = err.message, origin = err.origin } end }"):format(case[2])
+      scripts(made)
+      local body = request { path = "/go" }.body
+      assert.matches(case[3], body.message)
+      assert.truthy((body.origin or ""):find("scripts/routes/t/go.lua:3", 1, true) or
+        body.message:find("scripts/routes/t/go.lua:3", 1, true), tostring(body.origin))
+    end)
+  end
+
+  it("every word of Moontide that can be used wrongly is above", function()
+    local tried = { ["clock.now"] = true, try = true, unit = true } -- clock.now takes nothing, try gives everything on
+    for _, case in ipairs(wrong) do tried[case[1]] = true end
+    scripts(tree)
+    for _, word in ipairs(request { path = "/words" }.body) do
+      local of_lua = word:match("^(%l+)[.%d]") or word
+      local lua = { coroutine = 1, math = 1, string = 1, table = 1, utf = 1, assert = 1, error = 1,
+        ipairs = 1, next = 1, pairs = 1, pcall = 1, xpcall = 1, select = 1, tonumber = 1, tostring = 1, type = 1,
+        rawequal = 1, rawget = 1, rawlen = 1, setmetatable = 1 }
+      assert.truthy(tried[word] or lua[of_lua], word)
+    end
+  end)
+end)
