@@ -162,6 +162,7 @@ static void open_guards(struct app *a)
     a->faults = faults_new();
     a->gates = gates_new();
     a->control = control_new(a);
+    a->repeats = repeats_new();
     a->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     a->lanes = lane_table_new();
     app_declare_breakers(a);
@@ -213,6 +214,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .breakers = a->breakers,
             .faults = a->faults,
             .gates = a->gates,
+            .repeats = a->repeats,
             .cache = a->cache,
             .lanes = a->lanes,
             .program = a->program,
@@ -375,6 +377,7 @@ void app_close(struct app *a)
     faults_free(a->faults);
     control_free(a->control);
     gates_free(a->gates);
+    repeats_free(a->repeats);
     cache_free(a->cache);
     registry_free(a->breakers);
     signals_free(a->signals);

@@ -23,6 +23,7 @@ struct app {
     struct faults *faults;
     struct gates *gates;
     struct control *control;
+    struct repeats *repeats;
     struct cache *cache;
     struct lanes *lanes;
     struct bus *bus;

@@ -22,6 +22,7 @@ struct spec_case {
     struct program *program;
     struct lanes *lanes;
     struct gates *gates;
+    struct repeats *repeats;
     struct store_session *host_session;
     struct bus_worker *bus_worker;
     struct budget *budget;
@@ -113,6 +114,7 @@ static void open_guards(struct spec_case *c)
     struct spec_world *w = &c->world;
     w->breakers = registry_new();
     w->faults = faults_new();
+    c->repeats = repeats_new();
     w->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
     c->lanes = lane_table_new();
     c->gates = gates_new();
@@ -134,6 +136,7 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
                              .bus = w->bus,
                              .breakers = w->breakers,
                              .faults = w->faults,
+                             .repeats = c->repeats,
                              .cache = w->cache,
                              .lanes = c->lanes,
                              .gates = c->gates,
@@ -214,6 +217,7 @@ void spec_world_close(void *ctx)
     lane_table_free(c->lanes);
     gates_free(c->gates);
     faults_free(w->faults);
+    repeats_free(c->repeats);
     cache_free(w->cache);
     registry_free(w->breakers);
     mailbox_free(c->mailbox);
@@ -224,6 +228,7 @@ void spec_world_close(void *ctx)
     c->program = NULL;
     c->lanes = NULL;
     c->gates = NULL;
+    c->repeats = NULL;
     c->host_session = NULL;
     c->bus_worker = NULL;
     c->budget = NULL;

@@ -139,6 +139,7 @@ static struct host *make_host(struct worker *w, lua_State *L, struct program *pr
                            .bus = c->bus,
                            .breakers = c->breakers,
                            .faults = c->faults,
+                           .repeats = c->repeats,
                            .http = w->client,
                            .gates = c->gates,
                            .cache = c->cache,

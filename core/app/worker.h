@@ -17,6 +17,7 @@ struct worker_conf {
     struct registry *breakers;
     struct faults *faults;
     struct gates *gates;
+    struct repeats *repeats;
     struct cache *cache;
     struct lanes *lanes;
     struct program *program;

@@ -79,7 +79,7 @@ static void delivery_ended(struct task *t, const struct task_error *error)
 }
 
 static const struct task_class delivery_class = {delivery_enter, delivery_leave, delivery_seal,
-                                                 delivery_ended};
+                                                 NULL, delivery_ended};
 
 void delivery_run(void *ctx, struct bus_delivery *d)
 {

@@ -93,6 +93,7 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->bus = conf->bus;
     h->breakers = conf->breakers;
     h->faults = conf->faults;
+    h->repeats = conf->repeats;
     h->http = conf->http;
     h->cache = conf->cache;
     h->lanes = conf->lanes;

@@ -11,6 +11,7 @@
 #include "script/faults.h"
 #include "script/gates.h"
 #include "script/program.h"
+#include "script/repeats.h"
 #include "script/task.h"
 #include "store/lane.h"
 
@@ -40,6 +41,7 @@ struct host {
     struct bus_worker *bus_worker;
     struct registry *breakers;
     struct faults *faults;
+    struct repeats *repeats;       /* of all workers */
     struct http_client *http;      /* NULL: calls cannot leave the process (specs) */
     struct host_service *services; /* in the program's numbers */
     struct cache *cache;
@@ -80,6 +82,7 @@ struct host_conf {
     struct bus *bus;
     struct registry *breakers;
     struct faults *faults;
+    struct repeats *repeats;
     struct http_client *http;
     struct gates *gates;
     struct cache *cache;

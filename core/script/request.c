@@ -47,6 +47,7 @@ void request_add_header(struct request *r, struct str name, struct str value)
 void request_answer(struct request *r)
 {
     r->host->open_requests--;
+    request_repeat_leave(r);
     struct buf text =
         r->text; /* the exchange, and the request in its arena, are gone after the answer */
     request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
@@ -70,7 +71,7 @@ void request_fail(struct request *r, const struct task_error *e)
     r->status = p.status;
     r->content_type = http_problem_type(http_header_find(r->http, STR("Accept")));
     r->header_count = 0;
-    if (p.status == 503) {
+    if (p.status == 503 || e->retry_after_ms > 0) {
         int64_t seconds = (e->retry_after_ms + 999) / 1000;
         char *text = arena_alloc(r->arena, 24);
         int n = snprintf(text, 24, "%lld", (long long)(seconds > 0 ? seconds : 1));
@@ -111,6 +112,8 @@ static void run_endpoint(struct request *r)
         request_fail_code(r, ERR_FAILED, "a fault set by the operator");
         return;
     }
+    if (!request_repeat_enter(r))
+        return;
     switch (r->endpoint->kind) {
     case ENDPOINT_LIST:
         request_read_list(r);

@@ -20,8 +20,9 @@ struct request {
     bool waiting, fault;
     struct list node; /* host->requests while it waits or is delayed */
 
-    int64_t row_id; /* CREATE: the new row's, the same in every run; 0: none yet */
-    char root[33];  /* made when first asked for (request_root) */
+    struct request_repeat *repeat; /* it has an Idempotency-Key; else NULL */
+    int64_t row_id;                /* CREATE: the new row's, the same in every run; 0: none yet */
+    char root[33];                 /* made when first asked for (request_root) */
 
     int status; /* the answer, as the task left it */
     struct str content_type;
@@ -47,5 +48,13 @@ void request_start_task(struct request *r);
 /* What keys of calls that leave the process begin with: the client's Idempotency-Key, else made up;
  * the same for all runs of the request's task. */
 struct str request_root(struct request *r);
+/* Repeats of a write under its Idempotency-Key (request_repeat.c). False if the request was
+ * answered: by the first answer, 409 or 422. */
+bool request_repeat_enter(struct request *r);
+/* It is being answered: others may run under its key. */
+void request_repeat_leave(struct request *r);
+/* Keep the answer with the effects, of a task_class. */
+bool request_repeat_seals(const struct task *t);
+void request_repeat_seal(struct task *t, struct store_unit *u);
 /* The request that a task serves, or NULL. */
 struct request *request_of_task(const struct task *t);

@@ -80,7 +80,8 @@ static void request_ended(struct task *t, const struct task_error *error)
         request_answer(r);
 }
 
-static const struct task_class create_class = {create_enter, create_leave, NULL, request_ended};
+static const struct task_class create_class = {create_enter, create_leave, request_repeat_seal,
+                                               request_repeat_seals, request_ended};
 
 /* ---- route ---- */
 
@@ -143,7 +144,8 @@ static void route_leave(lua_State *L, struct task *t)
     }
 }
 
-static const struct task_class route_class = {route_enter, route_leave, NULL, request_ended};
+static const struct task_class route_class = {route_enter, route_leave, request_repeat_seal,
+                                              request_repeat_seals, request_ended};
 
 /* ---- starting ---- */
 

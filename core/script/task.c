@@ -300,18 +300,24 @@ static void hand_over(struct task *t, struct store_unit *u)
     h->outbox_last = u;
 }
 
+static bool has_seal(const struct task *t)
+{
+    return t->class->seal != NULL && (t->class->seals == NULL || t->class->seals(t));
+}
+
 static void run_succeeded(struct task *t)
 {
+    bool sealed = has_seal(t);
     struct strand *s = t->root;
     struct store_scope *scope = s->scope;
-    if (scope == NULL && t->class->seal != NULL)
+    if (scope == NULL && sealed)
         scope = strand_scope(s);
     assert(scope == NULL || scope->parent == NULL);
     s->scope = NULL;
     t->root = NULL;
     strand_free(s);
     struct store_unit *u = scope == NULL ? NULL : store_scope_close(scope);
-    if (u != NULL && t->class->seal != NULL)
+    if (u != NULL && sealed)
         t->class->seal(t, u);
     if (u == NULL || store_unit_is_empty(u)) {
         if (u != NULL)

@@ -48,6 +48,8 @@ struct task_class {
     void (*leave)(lua_State *L, struct task *t);
     /* Adds to the unit what must commit with it. May be NULL. */
     void (*seal)(struct task *t, struct store_unit *u);
+    /* Has seal something to add? NULL: always. */
+    bool (*seals)(const struct task *t);
     /* The end, exactly once: committed, or failed with error. The task is gone afterwards. */
     void (*ended)(struct task *t, const struct task_error *error);
 };

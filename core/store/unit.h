@@ -62,7 +62,9 @@ struct store_timer {
     struct str damage; /* of one that was read: why it cannot be fired, or empty */
 };
 
-/* What the bus wants written with a unit. */
+struct store_repeat;
+
+/* What the bus wants written with a unit, and requests that may be repeated. */
 enum store_note_kind {
     STORE_NOTE_DONE,   /* (policy, seq) is done; removes its held row, if any */
     STORE_NOTE_HELD,   /* writes or replaces the held row of (policy, seq) */
@@ -71,10 +73,12 @@ enum store_note_kind {
     STORE_NOTE_LETTER_FAILED, /* letter_id failed again: new error and tries */
     STORE_NOTE_LETTER_GONE, /* removes letter_id (retried with success, or discarded); gone already
                                = STORE_CONFLICT */
-    STORE_NOTE_TIMER_GONE,  /* removes timer `seq`, which is being fired; gone already =
-                               STORE_CONFLICT */
-    STORE_NOTE_TIMER_ASIDE, /* keeps timer `seq`, which cannot be fired, but is never due again;
-                              gone already = STORE_CONFLICT */
+    STORE_NOTE_REPEAT, /* keeps the answer of a request (store/repeat.h); one of its key is there
+                          already = STORE_CONFLICT */
+    STORE_NOTE_TIMER_GONE,      /* removes timer `seq`, which is being fired; gone already =
+                                   STORE_CONFLICT */
+    STORE_NOTE_TIMER_ASIDE,     /* keeps timer `seq`, which cannot be fired, but is never due again;
+                                  gone already = STORE_CONFLICT */
     STORE_NOTE_SERVICE_STOPPED, /* service `key` stays stopped, over restarts too, until */
     STORE_NOTE_SERVICE_STARTED
 };
@@ -90,6 +94,7 @@ struct store_note {
     struct str key;                       /* "service\0key"-free: the event's key */
     struct str error_code, error, origin; /* origin: "script:line" */
     int64_t time_ms, generation;
+    const struct store_repeat *repeat; /* REPEAT */
 };
 
 enum store_verdict {

@@ -178,7 +178,8 @@ static int open_writer(struct store *s, struct err *err)
     if (sqlite_db_connect(s, &s->conn, ENGINE_WRITER_CACHE_KIB, false, err) < 0)
         return -1;
     if (check_or_make(s, err) < 0 || use_wal(s, err) < 0 ||
-        sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || load_mark(s, err) < 0) {
+        sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || sqlite_repeats_purge(s, err) < 0 ||
+        load_mark(s, err) < 0) {
         sqlite_db_disconnect(&s->conn);
         return -1;
     }

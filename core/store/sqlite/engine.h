@@ -191,6 +191,13 @@ int sqlite_notes_cancel(struct store *s, int64_t timer_id, struct err *err);
 int sqlite_notes_event(struct store *s, struct store_unit *u, struct store_event *e,
                        struct err *err);
 
+/* repeats.c */
+struct store_repeat;
+/* 0 written, 1 its key is taken, -1 failed. */
+int sqlite_repeats_write(struct store *s, const struct store_repeat *r, struct err *err);
+/* Outside of a transaction: removes what has expired. */
+int sqlite_repeats_purge(struct store *s, struct err *err);
+
 /* migrate.c */
 /* A statement for once, or NULL. Returns owned. */
 sqlite3_stmt *sqlite_migrate_stmt(struct store *s, const char *sql, struct err *err);

@@ -97,7 +97,7 @@ static int write_service(struct store *s, enum sqlite_stmt_kind kind, struct str
 bool sqlite_notes_refusable(const struct store_note *n)
 {
     return n->kind == STORE_NOTE_LETTER_GONE || n->kind == STORE_NOTE_TIMER_GONE ||
-           n->kind == STORE_NOTE_TIMER_ASIDE;
+           n->kind == STORE_NOTE_TIMER_ASIDE || n->kind == STORE_NOTE_REPEAT;
 }
 
 int sqlite_notes_write(struct store *s, struct store_note *n, struct err *err)
@@ -121,6 +121,8 @@ int sqlite_notes_write(struct store *s, struct store_note *n, struct err *err)
         return write_service(s, SQL_SERVICE_STOPPED, n->key, err);
     case STORE_NOTE_SERVICE_STARTED:
         return write_service(s, SQL_SERVICE_STARTED, n->key, err);
+    case STORE_NOTE_REPEAT:
+        return sqlite_repeats_write(s, n->repeat, err);
     case STORE_NOTE_TIMER_GONE:
         break;
     }

@@ -43,6 +43,14 @@ static const char *const system_sql[SQL_KINDS] = {
     [SQL_TIMER_ASIDE] = "UPDATE _moontide_timers SET due=9223372036854775807 WHERE id=?1",
     [SQL_SERVICE_STOPPED] = "INSERT OR IGNORE INTO _moontide_stopped(service) VALUES(?1)",
     [SQL_SERVICE_STARTED] = "DELETE FROM _moontide_stopped WHERE service=?1",
+    [SQL_REPEAT] = "INSERT INTO _moontide_repeats(service,key,fingerprint,status,head,body,expires)"
+                   " VALUES(?1,?2,?3,?4,?5,?6,?7) ON CONFLICT(service,key) DO UPDATE SET"
+                   " fingerprint=excluded.fingerprint,status=excluded.status,head=excluded.head,"
+                   "body=excluded.body,expires=excluded.expires WHERE expires<=?8",
+    [SQL_REPEATS_GONE] = "DELETE FROM _moontide_repeats WHERE rowid IN (SELECT rowid"
+                         " FROM _moontide_repeats WHERE expires<=?1 ORDER BY expires LIMIT 16)",
+    [SQL_REPEAT_READ] = "SELECT fingerprint,status,head,body,expires FROM _moontide_repeats"
+                        " WHERE service=?1 AND key=?2 AND expires>?3",
     [SQL_POSITION] = "UPDATE _moontide_policies SET high=?2,holes=?3 WHERE number=?1",
     [SQL_IDS_READ] = "SELECT next FROM _moontide_ids WHERE name=?1",
     [SQL_IDS] = "INSERT INTO _moontide_ids(name,next) VALUES(?1,?2)"
@@ -335,5 +343,9 @@ const char *sqlite_sql_added(void)
            /* Fields whose column has another name: that of the field they were renamed from. */
            "CREATE TABLE IF NOT EXISTS _moontide_renames(tbl TEXT,field TEXT,col TEXT NOT NULL,"
            "PRIMARY KEY(tbl,field)) WITHOUT ROWID;"
-           "CREATE TABLE IF NOT EXISTS _moontide_stopped(service TEXT PRIMARY KEY) WITHOUT ROWID;";
+           "CREATE TABLE IF NOT EXISTS _moontide_stopped(service TEXT PRIMARY KEY) WITHOUT ROWID;"
+           "CREATE TABLE IF NOT EXISTS _moontide_repeats(service TEXT NOT NULL,key TEXT NOT NULL,"
+           "fingerprint TEXT NOT NULL,status INTEGER NOT NULL,head TEXT,body TEXT,"
+           "expires INTEGER NOT NULL,PRIMARY KEY(service,key));"
+           "CREATE INDEX IF NOT EXISTS _moontide_repeats_expires ON _moontide_repeats(expires);";
 }
