@@ -108,7 +108,8 @@ static int start_generation(struct app *a, struct start *s, struct err *err)
 
 static int open_store(struct app *a, struct err *err)
 {
-    struct store_conf conf = {.folder = c_text(a, a->config->data), .clock = &a->clock};
+    struct store_conf conf = {
+        .folder = c_text(a, a->config->data), .clock = &a->clock, .memory_root = "/dev/shm"};
     a->store = store_open(&conf, err);
     if (a->store == NULL)
         return -1;
@@ -119,6 +120,14 @@ static int open_store(struct app *a, struct err *err)
 static void program_released(void *program)
 {
     program_unref(program);
+}
+
+/* All services have what they answer from. */
+static void rebuilt(void *ctx)
+{
+    struct app *a = ctx;
+    if (a->on_rebuilt != NULL)
+        a->on_rebuilt(a);
 }
 
 static int open_bus(struct app *a, const struct store_switched *switched, struct err *err)
@@ -135,6 +144,8 @@ static int open_bus(struct app *a, const struct store_switched *switched, struct
         .release = program_released,
         .release_ctx = program_ref(a->program),
         .worker_count = a->worker_count,
+        .rebuilt = rebuilt,
+        .rebuilt_ctx = a,
         BUS_DEFAULTS,
     };
     if (a->config->max_outstanding > 0)

@@ -40,7 +40,8 @@ struct app {
     int drained; /* workers */
     struct watch *watch;
     bool ready, stopping, cancelled;
-    bool reload_again; /* asked for while another one ran */
+    void (*on_rebuilt)(struct app *a); /* of views in memory, if they are not yet */
+    bool reload_again;                 /* asked for while another one ran */
 };
 
 /* Loads the scripts, opens everything, starts the workers. -1: err; app_close cleans up either way.

@@ -117,6 +117,15 @@ static void say_hints(struct app *a)
     buf_deinit(&out);
 }
 
+/* Only now: whoever reads "listening" may rely on every answer. */
+static void open_doors(struct app *a)
+{
+    a->ready = true;
+    say_listening("gateway", buf_str(&a->listen_address));
+    say_listening("admin", buf_str(&a->admin_address));
+    say_hints(a);
+}
+
 static int take_signals(struct app *a, struct err *err)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, 0};
@@ -159,10 +168,10 @@ int app_run(const struct config *config)
         app_close(&a);
         return report(&err);
     }
-    a.ready = true;
-    say_listening("gateway", buf_str(&a.listen_address));
-    say_listening("admin", buf_str(&a.admin_address));
-    say_hints(&a);
+    if (bus_is_rebuilt(a.bus))
+        open_doors(&a);
+    else
+        a.on_rebuilt = open_doors;
     loop_run(a.loop);
     loop_timer_stop(a.loop, &a.drain_end);
     remove_run_file(&a);

@@ -92,8 +92,9 @@ static struct store_switch describe(const struct generation *g, struct arena *a,
         struct str *types = arena_zalloc(a, (size_t)(from->type_count + 1) * sizeof(*types));
         for (int k = 0; k < from->type_count; k++)
             types[k] = from->types[k]->name;
-        policies[i] = (struct store_switch_policy){
-            from->service, from->name, from->renamed_from, types, from->type_count, from->view};
+        policies[i] =
+            (struct store_switch_policy){from->service,    from->name, from->renamed_from, types,
+                                         from->type_count, from->view, from->in_memory};
     }
     generation_write_sources(g->tree, out);
     return (struct store_switch){.schema = &p->schema,

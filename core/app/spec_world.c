@@ -86,8 +86,11 @@ void spec_world_end(void *ctx)
 static int open_store(struct spec_case *c, struct err *err)
 {
     struct spec_world *w = &c->world;
-    struct store_conf conf = {
-        .folder = c->data, .clock = &c->clock, .inline_loop = w->loop, .slow_reads = c->slow_reads};
+    struct store_conf conf = {.folder = c->data,
+                              .clock = &c->clock,
+                              .inline_loop = w->loop,
+                              .slow_reads = c->slow_reads,
+                              .memory_root = ""};
     w->store = store_open(&conf, err);
     return w->store != NULL ? store_migrate(w->store, &c->program->schema, err) : -1;
 }
@@ -146,7 +149,11 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
         return -1;
     c->bus_worker = bus_worker_new(w->bus, 0, w->loop, c->mailbox, delivery_run, w->host);
     w->host->bus_worker = c->bus_worker;
-    return bus_start(w->bus, err);
+    if (bus_start(w->bus, err) != 0)
+        return -1;
+    while (!bus_is_rebuilt(w->bus) && loop_turn(w->loop)) /* as before "listening" */
+        continue;
+    return 0;
 }
 
 static int open_floors(struct spec_case *c, struct err *err)

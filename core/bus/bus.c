@@ -79,6 +79,8 @@ void bus_count(struct bus *b, struct bus_service *s, int64_t n)
 {
     s->counted += n;
     atomic_fetch_add(&b->outstanding, n);
+    if (n < 0 && s->view.n > 0 && !atomic_load(&b->rebuilt))
+        b->flags |= BUS_FLAG_REBUILD;
 }
 
 void bus_dispatch(struct bus *b, struct bus_set *set)
@@ -130,6 +132,8 @@ static void run_main_mail(struct mail *m)
         bus_timers_added(b, due_ms);
     if (flags & BUS_FLAG_WATCH)
         run_watches(b);
+    if (flags & BUS_FLAG_REBUILD)
+        bus_rebuild_look(b);
 }
 
 static void init_slots(struct bus *b)
@@ -149,8 +153,8 @@ static int read_rows(const struct bus_conf *conf, struct arena *a, struct store_
     struct store_policy *rows = arena_zalloc(a, (size_t)conf->policy_count * sizeof(*rows) + 1);
     for (int i = 0; i < conf->policy_count; i++) {
         const struct bus_policy *p = &conf->policies[i];
-        struct store_switch_policy row = {p->service, p->name, p->renamed_from,
-                                          NULL,       0,       .from_first = p->view};
+        struct store_switch_policy row = {p->service, p->name, p->renamed_from, NULL,
+                                          0,          p->view, p->in_memory};
         if (store_log_policy(conf->store, a, &row, &rows[i], err) < 0)
             return err_wrap(err, "policy %.*s", STR_ARG(p->name));
     }
@@ -164,7 +168,10 @@ static struct bus *new_bus(const struct bus_conf *conf)
     b->conf = *conf;
     b->arena = arena_new(0);
     b->clock = loop_clock(conf->main_loop);
-    b->hooks = (struct store_hooks){b, bus_commit_before, bus_commit_rolled_back,
+    b->writer = (struct bus_writer){.bus = b};
+    b->memory_writer = (struct bus_writer){.bus = b, .in_memory = true};
+    b->hooks = (struct store_hooks){&b->writer,           &b->memory_writer,
+                                    bus_commit_before,    bus_commit_rolled_back,
                                     bus_commit_committed, bus_commit_switched};
     b->main_mail.run = run_main_mail;
     pthread_mutex_init(&b->lock, NULL);
@@ -220,6 +227,12 @@ static void free_positions(struct bus *b)
     free(b->services);
 }
 
+static void free_writer(struct bus_writer *w)
+{
+    free(w->marks);
+    free(w->hole_buf);
+}
+
 void bus_free(struct bus *b)
 {
     if (!b)
@@ -231,8 +244,8 @@ void bus_free(struct bus *b)
     if (b->held_arena)
         arena_free(b->held_arena);
     bus_generation_unref(b->generation);
-    free(b->marks);
-    free(b->hole_buf);
+    free_writer(&b->writer);
+    free_writer(&b->memory_writer);
     pthread_mutex_destroy(&b->lock);
     pthread_mutex_destroy(&b->post_lock);
     arena_free(b->arena);
@@ -249,7 +262,9 @@ int bus_start(struct bus *b, struct err *err)
     assert(!atomic_load(&b->started));
     if (bus_catchup_start(b, err) < 0)
         return -1;
+    b->rebuild_to = b->last_seq;
     atomic_store(&b->started, true);
+    bus_rebuild_look(b);
     bus_timers_start(b);
     bus_lock(b);
     bus_unlock(b); /* wakes the main loop for the services, the workers for parked keys */

@@ -18,7 +18,8 @@ struct bus_policy {
     struct str renamed_from;         /* or empty */
     const struct event_type **types; /* of its generation's schema */
     int type_count;
-    bool park; /* after a letter the key waits until it is retried or discarded */
+    bool park;      /* after a letter the key waits until it is retried or discarded */
+    bool in_memory; /* a view whose rows and position are in the store's memory file */
     bool view; /* begins at the first event of the log; its queues are its own, so that reading it
                   all keeps no other policy of the service waiting */
 };
@@ -56,6 +57,9 @@ struct bus_conf {
     int max_holes; /* open events of one policy beyond which its service gets no new ones for a
                       while */
     int tries;     /* 10 */
+    /* Or NULL: once, on the main loop's thread, when bus_is_rebuilt becomes true. */
+    void (*rebuilt)(void *ctx);
+    void *rebuilt_ctx;
     int first_pause_ms,
         max_pause_ms; /* 1000 doubling to 60000; jitter only lengthens, by up to a tenth */
 };
@@ -73,6 +77,9 @@ const struct store_hooks *bus_hooks(struct bus *b);
 /* Once all workers are attached, on the main loop's thread: loads the held list and starts to catch
  * up. */
 int bus_start(struct bus *b, struct err *err);
+/* Have the policies in memory all that was in the log when the bus was started? But what waits
+ * for another try, and what is behind it. Any thread. */
+bool bus_is_rebuilt(const struct bus *b);
 /* No further dispatch, timers or retries; what is running may still end. Main loop's thread. */
 void bus_stop(struct bus *b);
 

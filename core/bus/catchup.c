@@ -219,6 +219,7 @@ static void on_forgotten(struct store_unit *u)
                   LOG_C("error", u->err.message));
 }
 
+/* Policies in memory have services of their own: a unit is all of one kind. */
 static void write_forgotten(struct find *f)
 {
     struct store_unit *u = store_unit_new();
@@ -229,6 +230,7 @@ static void write_forgotten(struct find *f)
         n->policy = set->items[0].position->number;
         n->seq = set->seq;
         n->tries = 1; /* it may have a held row */
+        u->in_memory = set->items[0].position->in_memory;
         bus_set_free(set);
     }
     u->done = on_forgotten;
@@ -393,6 +395,7 @@ static void on_turn(struct loop_defer *d)
     struct bus_service *s = next_reading(b);
     if (s && step(b, s))
         loop_defer(b->conf.main_loop, &b->catchup);
+    bus_rebuild_look(b); /* a log without events for it has no commit to tell by */
 }
 
 static void on_pause_over(struct loop_timer *t)

@@ -10,39 +10,40 @@
 
 #include <assert.h>
 
-static void touch(struct bus *b, struct bus_position *p)
+static void touch(struct bus_writer *w, struct bus_position *p)
 {
     if (p->touched)
         return;
     p->touched = true;
     p->saved_high = p->high;
-    p->next_touched = b->touched;
-    b->touched = p;
+    p->next_touched = w->touched;
+    w->touched = p;
 }
 
-static int mark(struct bus *b, const struct store_note *n, struct err *err)
+static int mark(struct bus_writer *w, const struct store_note *n, struct err *err)
 {
-    struct bus_position *p = bus_find(b, n->policy);
+    struct bus_position *p = bus_find(w->bus, n->policy);
     if (!p)
         return 0;
+    assert(p->in_memory == w->in_memory);
     if (!bus_position_mark(p, n->seq))
         return err_set(err, ERR_CONFLICT, "event %lld is done already for policy %.*s",
                        (long long)n->seq, STR_ARG(p->name));
-    vec_reserve(&b->marks, &b->mark_cap, b->mark_count + 1, sizeof(*b->marks));
-    b->marks[b->mark_count++] = (struct bus_mark){p, n->seq};
-    touch(b, p);
+    vec_reserve(&w->marks, &w->mark_cap, w->mark_count + 1, sizeof(*w->marks));
+    w->marks[w->mark_count++] = (struct bus_mark){p, n->seq};
+    touch(w, p);
     if (n->seq > p->high)
         p->high = n->seq;
     return 0;
 }
 
-static int mark_all(struct bus *b, const struct store_unit *accepted, struct err *err)
+static int mark_all(struct bus_writer *w, const struct store_unit *accepted, struct err *err)
 {
     for (const struct store_unit *u = accepted; u; u = u->next) {
         for (const struct store_note *n = u->notes; n; n = n->next) {
             if (n->kind != STORE_NOTE_DONE && n->kind != STORE_NOTE_LETTER)
                 continue;
-            if (mark(b, n, err) < 0)
+            if (mark(w, n, err) < 0)
                 return -1;
         }
     }
@@ -51,71 +52,72 @@ static int mark_all(struct bus *b, const struct store_unit *accepted, struct err
 
 /* A policy without events for a long time would make the next start scan all that came since.
  * Everything up to the cursor was dispatched, so that high may go there; what is open becomes a
- * hole. */
-static void bring_forward(struct bus *b)
+ * hole. No start finds what is in memory. */
+static void bring_forward(struct bus_writer *w)
 {
-    for (int i = 0; i < b->generation->policy_count; i++) {
-        struct bus_position *p = b->generation->positions[i];
-        if (p->service->cursor - p->high <= BUS_IDLE_LAG)
+    const struct bus_generation *g = w->bus->generation;
+    for (int i = 0; i < g->policy_count && !w->in_memory; i++) {
+        struct bus_position *p = g->positions[i];
+        if (p->in_memory || p->service->cursor - p->high <= BUS_IDLE_LAG)
             continue;
         if (p->open_count - p->pending_count + p->dropped_count > BUS_IDLE_OPEN)
             continue;
-        touch(b, p);
+        touch(w, p);
         p->high = p->service->cursor;
     }
 }
 
 /* Ends the transaction in the books: under the lock. */
-static void settle(struct bus *b, bool committed)
+static void settle(struct bus_writer *w, bool committed)
 {
-    for (size_t i = 0; i < b->mark_count; i++) {
-        struct bus_position *p = b->marks[i].position;
-        bus_position_settle(p, b->marks[i].seq, committed);
+    for (size_t i = 0; i < w->mark_count; i++) {
+        struct bus_position *p = w->marks[i].position;
+        bus_position_settle(p, w->marks[i].seq, committed);
         if (committed)
-            bus_count(b, p->service, -1);
+            bus_count(w->bus, p->service, -1);
     }
-    b->mark_count = 0;
-    for (struct bus_position *p = b->touched; p; p = p->next_touched) {
+    w->mark_count = 0;
+    for (struct bus_position *p = w->touched; p; p = p->next_touched) {
         p->touched = false;
         if (!committed)
             p->high = p->saved_high;
     }
-    b->touched = NULL;
+    w->touched = NULL;
 }
 
-static int write_position(struct bus *b, struct store_tx *tx, struct bus_position *p,
+static int write_position(struct bus_writer *w, struct store_tx *tx, struct bus_position *p,
                           struct err *err)
 {
-    bus_lock(b);
+    bus_lock(w->bus);
     int64_t high = p->high;
-    size_t count = bus_position_holes(p, &b->hole_buf, &b->hole_cap);
-    bus_unlock(b);
-    return store_tx_position(tx, p->number, high, b->hole_buf, count, err);
+    size_t count = bus_position_holes(p, &w->hole_buf, &w->hole_cap);
+    bus_unlock(w->bus);
+    return store_tx_position(tx, p->number, high, w->hole_buf, count, err);
 }
 
 int bus_commit_before(void *ctx, struct store_tx *tx, struct store_unit *accepted, struct err *err)
 {
-    struct bus *b = ctx;
-    bus_lock(b);
-    assert(b->mark_count == 0 && !b->touched);
-    int rc = mark_all(b, accepted, err);
+    struct bus_writer *w = ctx;
+    bus_lock(w->bus);
+    assert(w->mark_count == 0 && !w->touched);
+    int rc = mark_all(w, accepted, err);
     if (rc == 0)
-        bring_forward(b);
-    bus_unlock(b);
-    for (struct bus_position *p = b->touched; p && rc == 0; p = p->next_touched)
-        rc = write_position(b, tx, p, err);
+        bring_forward(w);
+    bus_unlock(w->bus);
+    for (struct bus_position *p = w->touched; p && rc == 0; p = p->next_touched)
+        rc = write_position(w, tx, p, err);
     if (rc < 0)
-        bus_commit_rolled_back(b, accepted);
+        bus_commit_rolled_back(w, accepted);
     return rc;
 }
 
 void bus_commit_rolled_back(void *ctx, struct store_unit *accepted)
 {
     (void)accepted;
-    struct bus *b = ctx;
-    bus_lock(b);
-    settle(b, false);
-    bus_unlock(b);
+    struct bus_writer *w = ctx;
+    bus_lock(w->bus);
+    settle(w, false);
+    bus_unlock(w->bus);
 }
 
 static bool is_full(const struct bus *b, const struct bus_service *s)
@@ -176,11 +178,12 @@ static void take_timers(struct bus *b, const struct store_unit *u)
 
 void bus_commit_committed(void *ctx, struct store_unit *accepted)
 {
-    struct bus *b = ctx;
+    struct bus_writer *w = ctx;
+    struct bus *b = w->bus;
     fault_hit("bus.committed");
     bus_lock(b);
     b->committed_ns = clock_mono_ns(b->clock);
-    settle(b, true);
+    settle(w, true);
     for (struct store_unit *u = accepted; u; u = u->next) {
         take_events(b, u);
         take_timers(b, u);
@@ -197,7 +200,7 @@ void bus_commit_committed(void *ctx, struct store_unit *accepted)
 /* What is committed from here on is read from the log, by the next generation. */
 void bus_commit_switched(void *ctx)
 {
-    struct bus *b = ctx;
+    struct bus *b = ((struct bus_writer *)ctx)->bus;
     bus_lock(b);
     b->paused = true;
     for (int i = 0; i < b->service_count; i++) {

@@ -69,6 +69,14 @@ static void leave_handler(struct bus_item *item)
     bus_worker_schedule(w);
 }
 
+/* For what is written about its end. */
+static struct store_unit *new_unit(const struct bus_item *item)
+{
+    struct store_unit *u = store_unit_new();
+    u->in_memory = item->position->in_memory;
+    return u;
+}
+
 static void submit(struct bus_item *item, struct store_unit *u);
 
 /* Not even the failure could be written (a full disk, say): later, and the key waits. */
@@ -80,7 +88,7 @@ static void write_again_later(struct bus_item *item, const struct store_unit *u)
     log_event(LOG_WARN, "the end of a delivery cannot be written",
               LOG_I("policy", item->position->number), LOG_I("seq", item->set->seq),
               LOG_C("error", u->err.message));
-    key->rewrite = store_unit_new();
+    key->rewrite = new_unit(item);
     struct store_note *n = store_unit_note(key->rewrite, old->kind);
     struct store_note *next = n->next;
     *n = *old;
@@ -199,7 +207,7 @@ static enum store_note_kind note_kind(const struct bus_item *item, bool permanen
 
 static struct store_unit *failure_unit(struct bus_item *item, const struct bus_failure *why)
 {
-    struct store_unit *u = store_unit_new();
+    struct store_unit *u = new_unit(item);
     struct store_note *n = store_unit_note(u, note_kind(item, why->permanent));
     int64_t now_ms = clock_wall_ms(loop_clock(item->set->owner->worker->loop));
     n->policy = item->position->number;
@@ -242,7 +250,7 @@ static void forget(struct bus_item *item)
 {
     log_event(LOG_WARN, "event passed over", LOG_S("service", item->set->service->name),
               LOG_S("type", item->set->type_name), LOG_I("seq", item->set->seq));
-    struct store_unit *u = store_unit_new();
+    struct store_unit *u = new_unit(item);
     struct store_note *n = store_unit_note(u, STORE_NOTE_DONE);
     n->policy = item->position->number;
     n->seq = item->set->seq;
@@ -322,6 +330,7 @@ void bus_delivery_note(struct bus_delivery *d, struct store_unit *u)
 {
     const struct bus_item *item = item_of(d);
     bool letter = item->set->kind == BUS_SET_LETTER;
+    u->in_memory = item->position->in_memory;
     struct store_note *n = store_unit_note(u, letter ? STORE_NOTE_LETTER_GONE : STORE_NOTE_DONE);
     n->policy = item->position->number;
     n->seq = item->set->seq;

@@ -37,6 +37,7 @@ struct bus_position {
     struct str name; /* lock */
     struct bus_service *service;
     int64_t number; /* durable */
+    bool in_memory; /* in the store's memory file, as are the units that it is written with */
     bool active;    /* lock: the newest generation declares it */
     int64_t high;   /* lock: everything of its types up to here is done, but what is in open */
     int64_t seen;   /* main: everything up to here was dispatched or is in open; what its service
@@ -228,7 +229,23 @@ struct bus_mark {
     int64_t seq;
 };
 
-enum bus_flag { BUS_FLAG_CATCHUP = 1, BUS_FLAG_TIMERS = 2, BUS_FLAG_WATCH = 4 };
+enum bus_flag {
+    BUS_FLAG_CATCHUP = 1,
+    BUS_FLAG_TIMERS = 2,
+    BUS_FLAG_WATCH = 4,
+    BUS_FLAG_REBUILD = 8
+};
+
+/* What one of the store's two writers has under way: its own. */
+struct bus_writer {
+    struct bus *bus;
+    bool in_memory;
+    struct bus_mark *marks;
+    size_t mark_count, mark_cap;
+    int64_t *hole_buf;
+    size_t hole_cap;
+    struct bus_position *touched;
+};
 
 struct bus_timers { /* main */
     struct loop_timer alarm;
@@ -266,11 +283,9 @@ struct bus {
     bool main_posted;
     struct mail main_mail;
 
-    struct bus_mark *marks; /* writer */
-    size_t mark_count, mark_cap;
-    int64_t *hole_buf;
-    size_t hole_cap;
-    struct bus_position *touched;
+    struct bus_writer writer, memory_writer;
+    atomic_bool rebuilt;
+    int64_t rebuild_to; /* main: newest event at the start */
 
     struct store_session *session; /* main, from here on */
     struct arena *held_arena;      /* of the held list as it was last read */
@@ -373,6 +388,10 @@ bool bus_commit_has_room(const struct bus *b, const struct bus_service *s);
 int bus_catchup_start(struct bus *b, struct err *err);
 void bus_catchup_wake(struct bus *b);
 void bus_catchup_stop(struct bus *b);
+
+/* rebuild.c */
+/* Main loop's thread: has it come to its end? */
+void bus_rebuild_look(struct bus *b);
 
 /* timers.c */
 void bus_timers_start(struct bus *b);

@@ -110,6 +110,7 @@ void bus_letter_discard(struct bus *b, struct store_session *ss, int64_t id,
     struct discard *d = arena_zalloc(u->arena, sizeof(*d));
     *d = (struct discard){b, bus_find(b, l.policy), l.key, id, done, ctx};
     store_unit_note(u, STORE_NOTE_LETTER_GONE)->letter_id = id;
+    u->in_memory = d->position && d->position->in_memory;
     u->home = b->conf.main_mailbox;
     u->done = on_discarded;
     u->owner = d;

@@ -29,6 +29,8 @@ void bus_service_stop(struct bus *b, struct str service)
         tell_workers(b);
     }
     bus_unlock(b);
+    if (atomic_load(&b->started))
+        bus_rebuild_look(b); /* nobody waits for its views any more */
 }
 
 /* Under the lock. */

@@ -33,12 +33,14 @@ static int by_number(const void *a, const void *b)
     return ((*p)->number > (*q)->number) - ((*p)->number < (*q)->number);
 }
 
-static struct bus_position *new_position(struct bus *b, const struct store_policy *row, bool view)
+static struct bus_position *new_position(struct bus *b, const struct store_policy *row,
+                                         const struct bus_policy *policy)
 {
     struct bus_position *p = xcalloc(1, sizeof(*p));
     size_t n = (size_t)b->position_count;
     p->index = b->position_count++;
-    p->service = bus_switch_service(b, row->service, view ? row->name : STR(""));
+    p->service = bus_switch_service(b, row->service, policy->view ? row->name : STR(""));
+    p->in_memory = policy->in_memory;
     p->number = row->number;
     p->high = p->seen = row->high;
     bus_position_restore(p, row->holes, row->hole_count);
@@ -49,11 +51,12 @@ static struct bus_position *new_position(struct bus *b, const struct store_polic
     return p;
 }
 
-static struct bus_position *position_of(struct bus *b, const struct store_policy *row, bool view)
+static struct bus_position *position_of(struct bus *b, const struct store_policy *row,
+                                        const struct bus_policy *policy)
 {
     struct bus_position *p = bus_find(b, row->number);
     if (!p)
-        p = new_position(b, row, view);
+        p = new_position(b, row, policy);
     if (!str_eq(p->name, row->name))
         p->name = arena_str(b->arena, row->name);
     return p;
@@ -158,7 +161,7 @@ static void apply(struct bus *b, struct bus_generation *g, const struct store_po
 {
     settle_positions(b);
     for (int i = 0; i < g->policy_count; i++)
-        activate(g, i, position_of(b, &rows[i], g->policies[i].view));
+        activate(g, i, position_of(b, &rows[i], &g->policies[i]));
     bus_generation_seal(g, b->position_count);
     for (int i = 0; i < b->position_count; i++)
         b->vanished += b->positions[i]->was_active && !b->positions[i]->active;

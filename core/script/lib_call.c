@@ -232,6 +232,8 @@ int lib_call(lua_State *L)
     lib_http_count(L, s);
     if (!task_hold(s->task, c->callee))
         return callee_stopped(L, c);
+    if (c->callee->in_memory && !bus_is_rebuilt(h->bus))
+        return lib_http_failed(L, 503, STR("the service is starting"));
     if (!faults_roll(h->faults, c->callee->name, &roll))
         return run_callee(L, c);
     c->fault = roll.fail;

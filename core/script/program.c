@@ -253,12 +253,14 @@ static void read_resource(lua_State *L, int at, struct program *p, int i)
     t->service = text_of(L, at, "service", a);
     t->name = text_of(L, at, "name", a);
     t->id_name = text_of(L, at, "id", a);
+    t->in_memory = flag_of(L, at, "in_memory");
     t->fields = read_fields(L, at, t->name, a, &t->field_count);
     read_indexes(L, at, a, t);
     p->schema.tables[i] = t;
     r->number = i + 1;
     r->table = t;
     r->service = program_service(p, t->service);
+    r->service->in_memory |= t->in_memory;
     r->shape = (struct record_shape){t->name, t->id_name, t->fields, t->field_count};
     r->path = text_of(L, at, "path", a);
     r->rel = text_of(L, at, "rel", a);
@@ -310,6 +312,7 @@ static void read_policy(lua_State *L, int at, struct program *p, int i)
     policy->renamed_from = text_of(L, at, "renamed_from", a);
     policy->park = flag_of(L, at, "park");
     policy->view = flag_of(L, at, "view");
+    policy->in_memory = flag_of(L, at, "in_memory");
     int n = list_of(L, at, "on");
     policy->types = arena_zalloc(a, (size_t)(n + 1) * sizeof(void *));
     policy->type_count = n;

@@ -17,6 +17,7 @@
 struct service {
     int number;
     struct str name;
+    bool in_memory; /* it has views only, in the store's memory file */
     struct http_router
         *router;    /* its resources and routes, for sibling calls; targets: struct endpoint */
     bool here;      /* else it has neither resources, routes nor policies in this process */

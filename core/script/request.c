@@ -233,6 +233,8 @@ void request_serve(struct host *h, struct http_exchange *x)
         no_route(r);
     else if (!host_is_open(h, r->endpoint->service))
         refuse_stopped(r);
+    else if (r->endpoint->service->in_memory && !bus_is_rebuilt(h->bus))
+        request_fail_code(r, ERR_STOPPED, "the service is starting: its views are being made");
     else
         admit(r);
 }

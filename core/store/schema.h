@@ -21,6 +21,7 @@ struct store_table {
     int number; /* place in the schema */
     struct str service, name;
     struct str id_name; /* how JSON calls the id: "id" unless declared */
+    bool in_memory;     /* kept in the store's memory file, which every start begins without */
     struct field *fields;
     int field_count;
     struct store_index *indexes; /* of finders, `index`, `unique` */

@@ -13,6 +13,7 @@ struct store_tx;      /* the writer's open transaction, inside before_commit */
 /* Called on the writer's thread. `accepted` is linked by next and in commit order. */
 struct store_hooks {
     void *ctx;
+    void *memory_ctx; /* instead of ctx on the writer of the memory file, a thread of its own */
     /* Inside the transaction, after all accepted units were applied; may call store_tx_*. -1 fails
      * the batch. */
     int (*before_commit)(void *ctx, struct store_tx *tx, struct store_unit *accepted,
@@ -32,6 +33,11 @@ struct store_conf {
     struct loop *inline_loop; /* NULL: a writer thread; else the writer runs deferred on this loop
                                  (specs, tests) */
     bool slow_reads;          /* the test engine: every read answers one loop turn later */
+    /* Where the memory file goes: a file of its own with a writer of its own, for what can be made
+     * again from the log. It is empty after every opening and gone after closing; what a crash left
+     * goes with the next opening of the same folder. "": into the folder. NULL: there is none, and
+     * nothing may be in_memory. */
+    const char *memory_root;
 };
 
 /* Locks the folder, then opens and checks the file: ERR_LOCKED, ERR_CONFIG for a foreign or newer
@@ -51,6 +57,7 @@ struct store_switch_policy {
     const struct str *types; /* names of the events it wants */
     int type_count;
     bool from_first; /* a new one begins at the first event of the log instead of the newest */
+    bool in_memory;  /* its row, position, held events and letters are in the memory file */
 };
 
 /* The next generation, as far as the store sees it. */

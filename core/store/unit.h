@@ -117,6 +117,7 @@ struct store_unit {
     int64_t *cancels; /* ids of timers to remove; those that are gone are passed over */
     int cancel_count;
     struct store_note *notes;
+    bool in_memory; /* for the memory file: its tables and the notes of its policies alone */
 
     enum store_verdict verdict;
     const struct store_change *refused;

@@ -308,7 +308,7 @@ end
 -- What brings a view its events. boot.lua gives it its function.
 local function policy_of(made)
   return { kind = "policy", name = "view " .. made.name, service = made.service, on = list_of(made.on), view = made,
-    at = made.at, what = made.what }
+    in_memory = made.in_memory, at = made.at, what = made.what }
 end
 
 -- ---- the whole ----
@@ -357,8 +357,8 @@ function declare.system(state, path, value, source)
     check_name("services", at, key)
     if key == "moontide" then wrong(at, 'service "moontide": the name is the host\'s') end
     check_options("service " .. key, at, settings, { store = "string", url = "string" })
-    if settings.store and settings.store ~= "sqlite" then
-      wrong(at, 'service %s: store "%s" is not available; there is "sqlite"', key, settings.store)
+    if settings.store and settings.store ~= "sqlite" and settings.store ~= "memory" then
+      wrong(at, 'service %s: store "%s" is not available; there are "sqlite" and "memory"', key, settings.store)
     end
     services[key] = { store = settings.store, url = settings.url or "" }
   end
@@ -415,6 +415,29 @@ local function add(list, made, state)
   if made.kind == "event" or state.system.services[made.service].here then list[#list + 1] = made end
 end
 
+-- In what its rows are kept.
+local function check_store(state, made)
+  local in_memory = state.system.services[made.service].store == "memory"
+  if in_memory and made.kind == "resource" then
+    wrong(made.at, '%s: service "%s" has store = "memory", which holds views and nothing else', made.what,
+      made.service)
+  end
+  made.in_memory = in_memory and made.kind == "view"
+end
+
+-- What a policy or view waits for.
+local function check_events(made, events)
+  for _, name in ipairs(made.on) do
+    if not events[name] then
+      wrong(made.at, '%s: event "%s" is not declared%s', made.what, tostring(name), did_you_mean(name, events))
+    end
+    if made.key and made.key ~= events[name].key_field then
+      wrong(made.at, '%s: key = "%s", but the key of %s is "%s"', made.what, made.key, name, events[name].key_field)
+    end
+    if made.view then check_source(made.view, events[name]) end
+  end
+end
+
 -- Checks everything against everything; returns the program.
 function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
@@ -435,6 +458,7 @@ function declare.finish(state)
     if made.kind == "event" then events[made.name] = made end
     local list = lists[made.kind]
     add(list, made, state)
+    check_store(state, made)
     if made.kind == "view" then
       local feeding = policy_of(made)
       once(seen.policy, feeding, made.service .. "\0" .. feeding.name)
@@ -442,17 +466,7 @@ function declare.finish(state)
     end
   end
   table.move(declare.host_events, 1, #declare.host_events, #program.events + 1, program.events)
-  for _, made in ipairs(program.policies) do
-    for _, name in ipairs(made.on) do
-      if not events[name] then
-        wrong(made.at, '%s: event "%s" is not declared%s', made.what, tostring(name), did_you_mean(name, events))
-      end
-      if made.key and made.key ~= events[name].key_field then
-        wrong(made.at, '%s: key = "%s", but the key of %s is "%s"', made.what, made.key, name, events[name].key_field)
-      end
-      if made.view then check_source(made.view, events[name]) end
-    end
-  end
+  for _, made in ipairs(program.policies) do check_events(made, events) end
   guards.finish(state, program)
   return program
 end

@@ -81,6 +81,11 @@ static int make_file(struct store *s, struct err *err)
              ENGINE_APPLICATION_ID, ENGINE_FORMAT);
     buf_adds(&sql, str_from(sqlite_sql_system()));
     buf_adds(&sql, str_from(sqlite_sql_added()));
+    if (s->in_memory)
+        buf_addf(&sql,
+                 "INSERT INTO sqlite_sequence(name,seq) VALUES('_moontide_policies',%lld),"
+                 "('_moontide_letters',%lld);",
+                 (long long)ENGINE_MEMORY_FIRST, (long long)ENGINE_MEMORY_FIRST);
     buf_addf(&sql, "INSERT INTO _moontide_meta VALUES('log','%s');COMMIT;", name);
     int failed = sqlite_db_exec(&s->conn, buf_str(&sql).p, err);
     buf_deinit(&sql);
@@ -210,9 +215,9 @@ int sqlite_db_connect(struct store *s, struct sqlite_conn *conn, int cache_kib, 
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (query_only ? 0 : SQLITE_OPEN_CREATE);
     char pragmas[160];
     snprintf(pragmas, sizeof(pragmas),
-             "PRAGMA synchronous=FULL;PRAGMA foreign_keys=OFF;PRAGMA cache_size=-%d;"
+             "PRAGMA synchronous=%s;PRAGMA foreign_keys=OFF;PRAGMA cache_size=-%d;"
              "PRAGMA query_only=%d",
-             cache_kib, query_only);
+             s->in_memory ? "OFF" : "FULL", cache_kib, query_only);
     int rc = sqlite3_open_v2(s->path, &conn->db, flags, s->vfs);
     if (rc != SQLITE_OK) {
         sqlite_db_fail(conn, rc, s->path, err);
@@ -279,6 +284,8 @@ int sqlite_db_rollback(struct sqlite_conn *conn, struct err *err)
     return sqlite_db_exec(conn, "ROLLBACK", err);
 }
 
+static void free_store(struct store *s);
+
 /* A store with nothing open. */
 static struct store *new_store(const struct store_conf *conf)
 {
@@ -299,8 +306,22 @@ static struct store *new_store(const struct store_conf *conf)
     return s;
 }
 
+int sqlite_db_open_memory(struct store *s, const struct store_conf *conf, struct err *err)
+{
+    s->memory = new_store(conf);
+    s->memory->in_memory = true;
+    return open_writer(s->memory, err);
+}
+
+void sqlite_db_close_memory(struct store *s)
+{
+    free_store(s->memory);
+    s->memory = NULL;
+}
+
 static void free_store(struct store *s)
 {
+    sqlite_memory_close(s);
     sqlite_db_disconnect(&s->conn);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
@@ -327,7 +348,8 @@ struct store *store_open(const struct store_conf *conf, struct err *err)
     buf_addf(&lock, "%s/moontide.lock", conf->folder);
     bool failed = file_make_dirs(conf->folder, err) < 0 ||
                   (s->lock_fd = file_lock(buf_str(&lock).p, err)) < 0 || open_writer(s, err) < 0 ||
-                  load_name(s, err) < 0;
+                  load_name(s, err) < 0 ||
+                  (conf->memory_root && sqlite_memory_open(s, conf, err) < 0);
     buf_deinit(&lock);
     if (failed) {
         free_store(s);
@@ -342,7 +364,11 @@ void store_close(struct store *s)
     struct err err = {0};
     if (!s)
         return;
+    if (s->memory)
+        sqlite_writer_stop(s->memory);
     sqlite_writer_stop(s);
+    if (s->memory)
+        sqlite_writer_stop(s->memory); /* what the other one's units led to */
     /* Ids that are not given back are skipped, nothing worse. */
     if (s->conn.db && sqlite_ids_give_back(s, &err) < 0)
         log_event(LOG_WARN, "unused ids not given back", LOG_C("error", err.message));

@@ -78,6 +78,8 @@ struct store {
     const struct clock *clock;
     struct loop *inline_loop;
     bool slow_reads;
+    struct store *memory; /* the memory file, as a store without one; or NULL */
+    bool in_memory;       /* this is one */
     bool started;
     struct store_hooks hooks;
     char log_name[16];
@@ -119,13 +121,15 @@ struct store_session {
     struct store_snapshot *idle;                /* a snapshot's connection, kept for the next one */
     struct mailbox *box;
     struct mail wake;
-    bool wants_wake; /* guarded by the ids' mutex, as are the links */
+    struct store_session *memory; /* of the memory file, or NULL */
+    bool wants_wake;              /* guarded by the ids' mutex, as are the links */
     struct store_session *next, **link;
 };
 
 struct store_snapshot {
     struct store_session *session;
     struct sqlite_conn conn;
+    struct store_snapshot *memory; /* begins with the first read of a table there */
 };
 
 struct store_tx {
@@ -141,6 +145,9 @@ int sqlite_db_connect(struct store *s, struct sqlite_conn *conn, int cache_kib, 
 /* Whether the file is one of Moontide's that this build understands, and not empty. */
 int sqlite_db_check(struct store *s, struct err *err);
 void sqlite_db_disconnect(struct sqlite_conn *conn);
+/* The memory file of s, which must not be there; and closes it. */
+int sqlite_db_open_memory(struct store *s, const struct store_conf *conf, struct err *err);
+void sqlite_db_close_memory(struct store *s);
 /* Closes the writer's connection and opens it again; then the state in memory is that of the file.
  */
 int sqlite_db_reopen(struct store *s, struct err *err);
@@ -150,6 +157,24 @@ int sqlite_db_fail(const struct sqlite_conn *conn, int rc, const char *what, str
 int sqlite_db_exec(struct sqlite_conn *conn, const char *sql, struct err *err);
 /* Ends an open transaction, if there still is one. */
 int sqlite_db_rollback(struct sqlite_conn *conn, struct err *err);
+
+/* memory.c */
+#define ENGINE_MEMORY_FIRST (INT64_C(1) << 40) /* numbers of its policies and letters are above */
+/* Opens the memory file of s, empty. */
+int sqlite_memory_open(struct store *s, const struct store_conf *conf, struct err *err);
+/* Closes and removes it. */
+void sqlite_memory_close(struct store *s);
+/* The one of the two that a table, or a letter, is in. */
+static inline struct store *sqlite_memory_of_table(struct store *s, const struct store_table *t)
+{
+    return t && t->in_memory ? s->memory : s;
+}
+static inline struct store_session *sqlite_memory_of_letter(struct store_session *ss, int64_t id)
+{
+    return id > ENGINE_MEMORY_FIRST && ss->memory ? ss->memory : ss;
+}
+/* Takes the units for the memory file out of first..last: these are what is left (NULL: none). */
+void sqlite_memory_take(struct store *s, struct store_unit **first, struct store_unit **last);
 
 /* stmts.c */
 /* A prepared, reset statement, or NULL with err. Borrowed until the next call. */

@@ -137,7 +137,7 @@ int sqlite_ids_load(struct store *s, const struct store_schema *schema, struct e
     if (load(s, NULL, err) < 0)
         return -1;
     for (int i = 0; i < schema->table_count; i++)
-        if (load(s, schema->tables[i], err) < 0)
+        if (schema->tables[i]->in_memory == s->in_memory && load(s, schema->tables[i], err) < 0)
             return -1;
     return 0;
 }
@@ -156,6 +156,8 @@ void sqlite_ids_adopt(struct store *s, const struct store_schema *schema)
     if (!s->ids.timers)
         s->ids.timers = block_of(s, NULL);
     for (int i = 0; i < schema->table_count; i++) {
+        if (schema->tables[i]->in_memory != s->in_memory)
+            continue;
         struct store_ids *block = block_of(s, schema->tables[i]);
         if (schema->tables[i]->ids != block) /* a schema that is in use already is left alone */
             schema->tables[i]->ids = block;
@@ -242,5 +244,5 @@ bool sqlite_ids_next_or_wait(struct store *s, const struct store_table *t, struc
 
 bool store_next_id(struct store *s, const struct store_table *t, int64_t *ret)
 {
-    return sqlite_ids_next_or_wait(s, t, NULL, ret);
+    return sqlite_ids_next_or_wait(sqlite_memory_of_table(s, t), t, NULL, ret);
 }

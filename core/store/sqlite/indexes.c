@@ -309,6 +309,8 @@ int store_switch_prepare(struct store *s, const struct store_switch *sw, struct 
     struct store_switched ignored;
     struct sqlite_rows missing = sqlite_rows_of(sw->arena, sizeof(struct sqlite_missing));
     dry.dry_run = true;
+    if (s->memory && sqlite_switch_list(s->memory, &dry, &ignored, NULL, err) < 0)
+        return -1;
     if (sqlite_switch_list(s, &dry, &ignored, &missing, err) < 0)
         return -1;
     if (missing.count == 0)

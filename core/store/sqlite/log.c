@@ -165,19 +165,18 @@ int store_log_policy(struct store *s, struct arena *a, const struct store_switch
 {
     assert(!s->thread);
     bool made;
-    return sqlite_log_policy(s, a, policy, ret, &made, err);
+    return sqlite_log_policy(policy->in_memory ? s->memory : s, a, policy, ret, &made, err);
 }
 
-int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret,
-                   size_t *ret_count, struct err *err)
+static int read_held(struct store_session *ss, struct sqlite_rows *rows, struct err *err)
 {
+    struct arena *a = rows->arena;
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_HELD_READ, err);
     if (!stmt)
         return -1;
-    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_held));
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct store_held *h = sqlite_rows_add(&rows);
+        struct store_held *h = sqlite_rows_add(rows);
         *h = (struct store_held){
             .policy = sqlite3_column_int64(stmt, 0),
             .seq = sqlite3_column_int64(stmt, 1),
@@ -187,8 +186,17 @@ int store_log_held(struct store_session *ss, struct arena *a, struct store_held 
         };
     }
     sqlite3_reset(stmt);
-    if (rc != SQLITE_DONE)
-        return sqlite_db_fail(&ss->conn, rc, "read what is held", err);
+    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&ss->conn, rc, "read what is held", err);
+}
+
+int store_log_held(struct store_session *ss, struct arena *a, struct store_held **ret,
+                   size_t *ret_count, struct err *err)
+{
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_held));
+    if (read_held(ss, &rows, err) < 0)
+        return -1;
+    if (ss->memory && read_held(ss->memory, &rows, err) < 0) /* its policies' numbers are higher */
+        return -1;
     *ret = rows.items;
     *ret_count = rows.count;
     return 0;
@@ -214,23 +222,51 @@ int store_log_stopped(struct store_session *ss, struct arena *a, struct str **re
     return 0;
 }
 
-int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name,
-                      int64_t before, int64_t limit, struct store_letter **ret, size_t *ret_count,
-                      struct err *err)
+static int read_letters(struct store_session *ss, struct str policy_name, int64_t before,
+                        int64_t limit, struct sqlite_rows *rows, struct err *err)
 {
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTERS_READ, err);
     if (!stmt)
         return -1;
-    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter));
     int rc;
     sqlite3_bind_int64(stmt, 1, before > 0 ? before : INT64_MAX);
     sqlite_stmts_bind_text(stmt, 2, policy_name);
     sqlite3_bind_int64(stmt, 3, limit > 0 ? limit : -1);
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
-        copy_letter(stmt, a, sqlite_rows_add(&rows));
+        copy_letter(stmt, rows->arena, sqlite_rows_add(rows));
     sqlite3_reset(stmt);
-    if (rc != SQLITE_DONE)
-        return sqlite_db_fail(&ss->conn, rc, "read letters", err);
+    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&ss->conn, rc, "read letters", err);
+}
+
+/* The events of its letters are in the log, which the memory file has not. */
+static int add_type(struct store_session *ss, struct arena *a, struct store_letter *l,
+                    struct err *err)
+{
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_EVENT_TYPE, err);
+    if (!stmt)
+        return -1;
+    sqlite3_bind_int64(stmt, 1, l->seq);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        l->type = sqlite_stmts_text(stmt, 0, a);
+    sqlite3_reset(stmt);
+    bool done = rc == SQLITE_ROW || rc == SQLITE_DONE;
+    return done ? 0 : sqlite_db_fail(&ss->conn, rc, "read a letter's event", err);
+}
+
+int store_log_letters(struct store_session *ss, struct arena *a, struct str policy_name,
+                      int64_t before, int64_t limit, struct store_letter **ret, size_t *ret_count,
+                      struct err *err)
+{
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter));
+    if (ss->memory && read_letters(ss->memory, policy_name, before, limit, &rows, err) < 0)
+        return -1;
+    for (size_t i = 0; i < rows.count; i++)
+        if (add_type(ss, a, (struct store_letter *)rows.items + i, err) < 0)
+            return -1;
+    int64_t left = limit > 0 ? limit - (int64_t)rows.count : 0;
+    if ((limit <= 0 || left > 0) && read_letters(ss, policy_name, before, left, &rows, err) < 0)
+        return -1;
     *ret = rows.items;
     *ret_count = rows.count;
     return 0;
@@ -239,7 +275,8 @@ int store_log_letters(struct store_session *ss, struct arena *a, struct str poli
 int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
                      struct store_letter *ret, struct err *err)
 {
-    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTER_READ, err);
+    struct store_session *of = sqlite_memory_of_letter(ss, id);
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&of->conn, SQL_LETTER_READ, err);
     if (!stmt)
         return -1;
     sqlite3_bind_int64(stmt, 1, id);
@@ -247,9 +284,11 @@ int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
     if (rc == SQLITE_ROW)
         copy_letter(stmt, a, ret);
     sqlite3_reset(stmt);
-    if (rc == SQLITE_ROW || rc == SQLITE_DONE)
-        return rc == SQLITE_ROW;
-    return sqlite_db_fail(&ss->conn, rc, "read a letter", err);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return sqlite_db_fail(&of->conn, rc, "read a letter", err);
+    if (rc == SQLITE_ROW && of != ss && add_type(ss, a, ret, err) < 0)
+        return -1;
+    return rc == SQLITE_ROW;
 }
 
 int store_tx_position(struct store_tx *tx, int64_t policy, int64_t high, const int64_t *holes,
@@ -278,23 +317,29 @@ int store_tx_position(struct store_tx *tx, int64_t policy, int64_t high, const i
     return 0;
 }
 
-int store_log_letter_counts(struct store_session *ss, struct arena *a,
-                            struct store_letter_count **ret, size_t *ret_count, struct err *err)
+static int count_letters(struct store_session *ss, struct sqlite_rows *rows, struct err *err)
 {
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTER_COUNTS, err);
     if (!stmt)
         return -1;
-    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter_count));
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct store_letter_count *c = sqlite_rows_add(&rows);
-        *c = (struct store_letter_count){sqlite_stmts_text(stmt, 0, a),
-                                         sqlite_stmts_text(stmt, 1, a),
+        struct store_letter_count *c = sqlite_rows_add(rows);
+        *c = (struct store_letter_count){sqlite_stmts_text(stmt, 0, rows->arena),
+                                         sqlite_stmts_text(stmt, 1, rows->arena),
                                          sqlite3_column_int64(stmt, 2)};
     }
     sqlite3_reset(stmt);
-    if (rc != SQLITE_DONE)
-        return sqlite_db_fail(&ss->conn, rc, "count letters", err);
+    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&ss->conn, rc, "count letters", err);
+}
+
+int store_log_letter_counts(struct store_session *ss, struct arena *a,
+                            struct store_letter_count **ret, size_t *ret_count, struct err *err)
+{
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter_count));
+    if (count_letters(ss, &rows, err) < 0 ||
+        (ss->memory && count_letters(ss->memory, &rows, err) < 0))
+        return -1;
     *ret = rows.items;
     *ret_count = rows.count;
     return 0;

@@ -79,7 +79,8 @@ int sqlite_migrate_at(struct err *err, struct str at)
 int sqlite_migrate(struct store *s, const struct store_schema *schema, struct err *err)
 {
     for (int i = 0; i < schema->table_count; i++)
-        if (migrate_table(s, schema->tables[i], err) < 0)
+        if (schema->tables[i]->in_memory == s->in_memory &&
+            migrate_table(s, schema->tables[i], err) < 0)
             return -1;
     return sqlite_ids_load(s, schema, err);
 }

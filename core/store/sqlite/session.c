@@ -10,9 +10,15 @@
 #include <stdlib.h>
 
 /* The connection to read on, its statements fit for the newest migration; NULL with err. */
-static struct sqlite_conn *connection(const struct store_read *r)
+static struct sqlite_conn *connection(const struct store_read *r, struct err *err)
 {
-    struct sqlite_conn *conn = r->snapshot ? &r->snapshot->conn : &r->session->conn;
+    struct store_snapshot *sn = r->snapshot;
+    if (sn && sn->session != r->session) { /* it is of the other file */
+        if (!sn->memory && !(sn->memory = store_snapshot_open(r->session, err)))
+            return NULL;
+        sn = sn->memory;
+    }
+    struct sqlite_conn *conn = sn ? &sn->conn : &r->session->conn;
     sqlite_stmts_refresh(conn,
                          atomic_load_explicit(&r->session->store->epoch, memory_order_acquire));
     return conn;
@@ -59,11 +65,14 @@ static void run(struct store_read *r)
         run_id(r, NULL);
         return;
     }
-    struct sqlite_conn *conn = connection(r);
-    sqlite_read_run(conn, r);
-    sqlite_stmts_assert_idle(conn);
-    if (r->scope)
-        store_scope_overlay(r);
+    struct sqlite_conn *conn = connection(r, &r->err);
+    r->failed = !conn;
+    if (conn) {
+        sqlite_read_run(conn, r);
+        sqlite_stmts_assert_idle(conn);
+        if (r->scope)
+            store_scope_overlay(r);
+    }
     finish(r);
 }
 
@@ -106,6 +115,12 @@ struct store_session *store_session_new(struct store *s, struct loop *loop, stru
         free(ss);
         return NULL;
     }
+    if (s->memory && !(ss->memory = store_session_new(s->memory, loop, err))) {
+        sqlite_db_disconnect(&ss->conn);
+        mailbox_free(ss->box);
+        free(ss);
+        return NULL;
+    }
     pthread_mutex_lock(&s->ids.mutex);
     ss->next = s->ids.sessions;
     ss->link = &s->ids.sessions;
@@ -121,6 +136,7 @@ void store_session_free(struct store_session *ss)
     if (!ss)
         return;
     assert(!ss->waiting);
+    store_session_free(ss->memory);
     pthread_mutex_lock(&ss->store->ids.mutex);
     *ss->link = ss->next;
     if (ss->next)
@@ -137,6 +153,8 @@ void store_session_free(struct store_session *ss)
 
 void store_read_start(struct store_session *ss, struct store_read *r)
 {
+    if (r->table && r->table->in_memory)
+        ss = ss->memory;
     r->session = ss;
     if (!ss->store->slow_reads) {
         run(r);
@@ -189,6 +207,8 @@ void store_snapshot_close(struct store_snapshot *sn)
     if (!sn)
         return;
     struct store_session *ss = sn->session;
+    store_snapshot_close(sn->memory);
+    sn->memory = NULL;
     if (!ss->idle && sqlite_db_rollback(&sn->conn, &err) == 0) {
         ss->idle = sn;
         return;

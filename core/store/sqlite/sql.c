@@ -79,6 +79,7 @@ static const char *const system_sql[SQL_KINDS] = {
     [SQL_EVENTS_READ] = "SELECT " EVENT_COLUMNS " FROM _moontide_events WHERE seq>=?1 ORDER BY seq",
     [SQL_LETTERS_READ] = LETTER_COLUMNS "WHERE l.id<?1 AND (?2='' OR p.name=?2)"
                                         " ORDER BY l.id DESC LIMIT ?3",
+    [SQL_EVENT_TYPE] = "SELECT type FROM _moontide_events WHERE seq=?1",
     [SQL_LETTER_READ] = LETTER_COLUMNS "WHERE l.id=?1",
     [SQL_LETTER_COUNTS] = "SELECT p.service,p.name,count(*) FROM _moontide_letters l"
                           " JOIN _moontide_policies p ON p.number=l.policy GROUP BY l.policy",

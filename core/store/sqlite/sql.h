@@ -62,6 +62,7 @@ enum sqlite_stmt_kind {
     SQL_LETTERS_READ,
     SQL_LETTER_READ,
     SQL_LETTER_COUNTS,
+    SQL_EVENT_TYPE,
     SQL_TIMERS_READ,
     SQL_STOPPED_READ,
     SQL_KINDS

@@ -13,10 +13,10 @@
  * stores of one process: hence this static. */
 static atomic_uint_fast64_t last_serial;
 
-static void give_serials(const struct store_schema *schema)
+static void give_serials(const struct store *s, const struct store_schema *schema)
 {
     for (int i = 0; i < schema->table_count; i++)
-        if (schema->tables[i]->serial == 0)
+        if (schema->tables[i]->in_memory == s->in_memory && schema->tables[i]->serial == 0)
             schema->tables[i]->serial = atomic_fetch_add(&last_serial, 1) + 1;
 }
 
@@ -132,6 +132,8 @@ static int switch_policies(struct store *s, const struct store_switch *sw,
     for (int i = 0; i < sw->policy_count; i++) {
         bool made;
         const struct store_switch_policy *p = &sw->policies[i];
+        if (p->in_memory != s->in_memory)
+            continue;
         if (sqlite_log_policy(s, sw->arena, p, &ret->policies[i], &made, err) < 0 ||
             switch_types(s, sw->arena, p, made, &ret->policies[i], err) < 0)
             return err_wrap(err, "policy %.*s", STR_ARG(p->name));
@@ -174,6 +176,8 @@ static int switch_generation(struct store *s, const struct store_switch *sw,
                              struct store_switched *ret, struct err *err)
 {
     ret->generation = sw->number;
+    if (s->in_memory) /* the other file counts them */
+        return 0;
     int failed =
         sw->number > 0 ? old_generation(s, sw, err) : new_generation(s, sw, &ret->generation, err);
     if (failed || run_int(s, SQL_GENERATION_ACTIVE, ret->generation, err) < 0)
@@ -231,7 +235,7 @@ static int run(struct store *s, const struct store_switch *sw, struct store_swit
     }
     sqlite_indexes_keep(s);
     s->conn.epoch = atomic_fetch_add(&s->epoch, 1) + 1;
-    give_serials(sw->schema);
+    give_serials(s, sw->schema);
     sqlite_ids_adopt(s, sw->schema);
     if (ret && s->hooks.switched)
         s->hooks.switched(s->hooks.ctx);
@@ -281,17 +285,45 @@ int sqlite_switch_list(struct store *s, const struct store_switch *sw, struct st
     return sqlite_writer_do(s, run_call, &call, err);
 }
 
+/* What became of the memory file belongs to the whole. */
+static void join(const struct store_switch *sw, const struct store_switched *memory,
+                 struct store_switched *ret)
+{
+    size_t own = ret->change_count, count = own + memory->change_count;
+    for (int i = 0; i < sw->policy_count; i++)
+        if (sw->policies[i].in_memory)
+            ret->policies[i] = memory->policies[i];
+    struct str *changes = arena_alloc(sw->arena, (count + 1) * sizeof(*changes));
+    for (size_t i = 0; i < count; i++)
+        changes[i] = i < own ? ret->changes[i] : memory->changes[i - own];
+    ret->changes = changes;
+    ret->change_count = count;
+}
+
+/* The memory file goes first: it only gains tables that nobody uses if the other one fails. */
 int store_switch(struct store *s, const struct store_switch *sw, struct store_switched *ret,
                  struct err *err)
 {
+    struct store_switched memory;
     assert(sw->schema && sw->arena && ret);
-    return sqlite_switch_list(s, sw, ret, NULL, err);
+    if (s->memory && sqlite_switch_list(s->memory, sw, &memory, NULL, err) < 0) {
+        if (!sw->dry_run)
+            store_switch_forget(s);
+        return -1;
+    }
+    if (sqlite_switch_list(s, sw, ret, NULL, err) < 0)
+        return -1;
+    if (s->memory)
+        join(sw, &memory, ret);
+    return 0;
 }
 
 int store_migrate(struct store *s, const struct store_schema *schema, struct err *err)
 {
     struct store_switch sw = {.schema = schema};
     struct call call = {&sw, NULL, NULL};
+    if (s->memory && sqlite_writer_do(s->memory, run_call, &call, err) < 0)
+        return -1;
     return sqlite_writer_do(s, run_call, &call, err);
 }
 

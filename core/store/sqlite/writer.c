@@ -445,9 +445,16 @@ int store_start(struct store *s, const struct store_hooks *hooks, struct err *er
     assert(!s->started);
     if (hooks)
         s->hooks = *hooks;
+    if (s->memory) {
+        struct store_hooks memory = s->hooks;
+        memory.ctx = memory.memory_ctx;
+        memory.switched = NULL;
+        if (store_start(s->memory, &memory, err) < 0)
+            return -1;
+    }
     s->inline_run.fn = run_inline;
     if (!s->inline_loop) {
-        s->thread = thread_start("writer", writer_main, s, err);
+        s->thread = thread_start(s->in_memory ? "writer-memory" : "writer", writer_main, s, err);
         if (!s->thread)
             return -1;
     }
@@ -462,6 +469,10 @@ int store_start(struct store *s, const struct store_hooks *hooks, struct err *er
 void store_submit(struct store *s, struct store_unit *first, struct store_unit *last)
 {
     size_t count = 1;
+    if (s->memory)
+        sqlite_memory_take(s, &first, &last);
+    if (!first)
+        return;
     last->next = NULL;
     for (const struct store_unit *u = first; u != last; u = u->next)
         count++;

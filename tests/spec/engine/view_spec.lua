@@ -9,7 +9,6 @@ return {
     fields = { integer "id", integer "orderId", text "status" } },
   event "Told" { service = "shop", key = { message = "id" },
     fields = { integer "id", integer "orderId", text "text" } },
-  resource "notes" { service = "desk", fields = { text "text" } },
   route "emit" { service = "shop", method = "POST", path = "/emit/{type}", handle = function(request)
     bus.emit(request.params.type, request.body)
   end },
@@ -67,6 +66,8 @@ local function refused(text, sentence)
   assert.equal("scripts/policies/t/boards.lua:3", list[1].origin)
   assert.same({}, rows("desk", "boards"))
 end
+
+local memory = [[return { services = { shop = {}, desk = { store = "memory" } } }]]
 
 describe("SHOP-3a rows from events", function()
   scripts(tree(boards))
@@ -324,7 +325,8 @@ describe("SHOP-3d a view sees every event of its types", function()
     scripts { ["systems/t.lua"] = system, ["routes/t/shop.lua"] = shop }
     emit("Ordered", { id = 1, qty = 1 })
     settle()
-    restart(tree(boards, { ["policies/t/note.lua"] = [[return policy "note" { service = "desk", on = "Ordered",
+    restart(tree(boards, { ["routes/t/notes.lua"] = [[return resource "notes" { service = "desk",
+      fields = { text "text" } }]], ["policies/t/note.lua"] = [[return policy "note" { service = "desk", on = "Ordered",
       handle = function(event) store.create("notes", { text = "order " .. event.id }) end }]] }))
     emit("Ordered", { id = 2, qty = 2 })
     settle()
@@ -390,5 +392,132 @@ describe("SHOP-3e a wrong view is refused with its line", function()
       [[return resource "boards" { service = "desk", fields = { text "x" } }]] }))
     assert.equal(false, ok)
     assert.matches('view "boards" is declared twice', tostring(problem))
+  end)
+end)
+
+describe("SHOP-3f a service in memory", function()
+  scripts(tree(boards, { ["systems/t.lua"] = memory }))
+
+  it("its views are made of events, and read and only read over HTTP", function()
+    emit("Ordered", { id = 7, qty = 3 })
+    emit("Paid", { id = 70, orderId = 7, status = "paid" })
+    settle()
+    local row = { id = 1, orderId = 7, qty = 3, status = "paid", paymentId = 70, changes = 2 }
+    assert.same({ row }, rows("desk", "boards"))
+    assert.same(row, request { path = "/boards/1" }.body)
+    assert.same(405, request { path = "/boards", body = { orderId = 9 } }.status)
+  end)
+
+  it("after a restart they are made again from the first event, before anybody reads them", function()
+    for i = 1, 2000 do emit("Ordered", { id = i % 100, qty = i }) end
+    settle()
+    local before = {}
+    for _, row in ipairs(rows("desk", "boards")) do before[row.orderId] = row.qty * 1000 + row.changes end
+    restart()
+    local after = {}
+    for _, row in ipairs(rows("desk", "boards")) do after[row.orderId] = row.qty * 1000 + row.changes end
+    assert.same(before, after)
+    assert.equal(2000 * 1000 + 20, after[0])
+    assert.equal(200, request { path = "/boards" }.status)
+  end)
+
+  it("a changed function makes the past anew with the restart", function()
+    emit("Ordered", { id = 1, qty = 1 })
+    settle()
+    restart(tree(ordered("row.qty = event.qty * 100"), { ["systems/t.lua"] = memory }))
+    assert.equal(100, rows("desk", "boards")[1].qty)
+  end)
+
+  it("siblings and its own routes read it; a picture is one picture", function()
+    scripts(tree(boards, { ["systems/t.lua"] = memory, ["routes/t/look.lua"] = [[return {
+      route "sibling" { service = "shop", method = "GET", path = "/sibling", handle = function()
+        return store.snapshot(function() return { qty = http.get("http://desk/boards/1").body.qty } end)
+      end },
+      route "own" { service = "desk", method = "GET", path = "/own", handle = function()
+        return store.snapshot(function()
+          local first = store.first("boards", { orderId = 7 }).qty
+          task.sleep("1s")
+          return { first = first, second = store.first("boards", { orderId = 7 }).qty }
+        end)
+      end },
+    }]] }))
+    emit("Ordered", { id = 7, qty = 3 })
+    settle()
+    assert.equal(3, request { path = "/sibling" }.body.qty)
+    local own = start { path = "/own" }
+    clock.advance(100)
+    emit("Ordered", { id = 7, qty = 4 })
+    clock.advance(2000)
+    assert.same({ first = 3, second = 3 }, own.body)
+    assert.equal(4, request { path = "/boards/1" }.body.qty)
+  end)
+
+  it("its policies may read its views, and their effects are as durable as anybody's", function()
+    scripts(tree(boards, { ["systems/t.lua"] = memory, ["policies/t/tell.lua"] = [[return policy "tell" {
+      service = "desk", on = "Paid", handle = function(event)
+        bus.emit("Told", { id = event.id, orderId = event.orderId, text = "orders " .. store.count("boards") })
+      end }]] }))
+    emit("Paid", { id = 1, orderId = 7, status = "paid" })
+    settle()
+    restart()
+    settle()
+    assert.equal(1, #events("Told"))
+    assert.equal(1, #rows("desk", "boards"))
+  end)
+
+  it("a letter of such a view is listed, retried and discarded like another one", function()
+    scripts(tree(ordered([[if row.qty == nil and event.qty == 13 then fail(400, "unlucky") end; row.qty = event.qty]]),
+      { ["systems/t.lua"] = memory }))
+    emit("Ordered", { id = 1, qty = 13 })
+    emit("Ordered", { id = 2, qty = 13 })
+    emit("Ordered", { id = 1, qty = 14 })
+    settle()
+    local list = letters()
+    assert.equal(2, #list)
+    assert.equal("view boards", list[1].policy)
+    assert.equal("Ordered", list[1].type)
+    local by_seq = {}
+    for _, letter in ipairs(list) do by_seq[letter.seq] = letter.id end
+    retry_letter(by_seq[1])
+    settle()
+    assert.equal(13, rows("desk", "boards", { orderId = 1 })[1].qty)
+    discard_letter(by_seq[2])
+    settle()
+    assert.same({}, letters())
+    restart()
+    settle()
+    assert.equal(2, #letters())
+    assert.equal(14, rows("desk", "boards", { orderId = 1 })[1].qty)
+  end)
+
+  it("an event that keeps failing does not keep the others from being ready", function()
+    scripts(tree(ordered([[assert(event.qty ~= 13, "unlucky"); row.qty = event.qty]]), { ["systems/t.lua"] = memory }))
+    emit("Ordered", { id = 1, qty = 13 })
+    emit("Ordered", { id = 2, qty = 2 })
+    emit("Ordered", { id = 1, qty = 14 })
+    restart()
+    assert.equal(200, request { path = "/boards" }.status)
+    local list = rows("desk", "boards")
+    assert.equal(1, #list)
+    assert.equal(2, list[1].orderId)
+  end)
+
+  it("a resource in it is refused with its line, and so is an unknown store", function()
+    local problem = assert.error_matches("holds views and nothing else", scripts,
+      tree(boards, { ["systems/t.lua"] = memory, ["routes/t/more.lua"] =
+        "return {\nresource \"more\" { service = \"desk\", fields = { text \"x\" } } }" }))
+    assert.matches("scripts/routes/t/more.lua:2", tostring(problem))
+    assert.error_matches('there are "sqlite" and "memory"', scripts,
+      tree(boards, { ["systems/t.lua"] = [[return { services = { shop = {}, desk = { store = "ram" } } }]] }))
+  end)
+
+  it("a view may move between the stores; the log has all of it", function()
+    emit("Ordered", { id = 7, qty = 3 })
+    restart(tree(boards))
+    settle()
+    assert.equal(3, rows("desk", "boards")[1].qty)
+    emit("Ordered", { id = 8, qty = 4 })
+    restart(tree(boards, { ["systems/t.lua"] = memory }))
+    assert.equal(2, #rows("desk", "boards"))
   end)
 end)

@@ -75,8 +75,9 @@ static inline void generation_policy(struct world *w, struct generation *g, int 
         g->subscribed[n][i] = &g->types[w->policies[number].types[i] - w->types];
         g->type_names[n][i] = g->subscribed[n][i]->name;
     }
-    g->rows[n] = (struct store_switch_policy){p->service,       p->name,       p->renamed_from,
-                                              g->type_names[n], p->type_count, p->view};
+    g->rows[n] =
+        (struct store_switch_policy){p->service,    p->name, p->renamed_from, g->type_names[n],
+                                     p->type_count, p->view, p->in_memory};
 }
 
 /* With the policies of the test whose bits are set in mask. */

@@ -453,7 +453,7 @@ static void an_event_read_before_the_writer_tells_of_it_runs_once(void **state)
     w->bus->last_seq = 0; /* as it was when the event was read */
     u->next = NULL;
     u->notes = NULL;
-    bus_commit_committed(w->bus, u);
+    bus_commit_committed(&w->bus->writer, u);
     settle(w);
     assert_int_equal(w->run_count, 1);
     assert_int_equal(bus_outstanding(w->bus), 0);

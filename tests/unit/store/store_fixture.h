@@ -47,7 +47,8 @@ struct fixture {
     struct event_type *event_list[1];
     struct store_hooks hooks;
     bool inline_writer, slow_reads;
-    size_t waiting; /* units not told about yet */
+    const char *memory_root; /* NULL: without a memory file */
+    size_t waiting;          /* units not told about yet */
 };
 
 static inline struct field fixture_field(const char *name, enum field_type type)
@@ -128,7 +129,8 @@ static inline struct store_conf fixture_conf(struct fixture *f)
     return (struct store_conf){.folder = f->folder,
                                .clock = &f->clock,
                                .inline_loop = f->inline_writer ? f->loop : NULL,
-                               .slow_reads = f->slow_reads};
+                               .slow_reads = f->slow_reads,
+                               .memory_root = f->memory_root};
 }
 
 static inline void fixture_expect_ok(int result, const struct err *err)

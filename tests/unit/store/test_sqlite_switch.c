@@ -115,8 +115,8 @@ static void emit_orders(struct fixture *f, int count)
     }
 }
 
-static const struct store_switch_policy ship = {{"delivery", 8}, {"ship", 4}, {NULL, 0},
-                                                types_one,       1,           false};
+static const struct store_switch_policy ship = {
+    {"delivery", 8}, {"ship", 4}, {NULL, 0}, types_one, 1, false, false};
 
 static void the_first_generation_is_made_before_the_start(void **state)
 {
@@ -146,7 +146,7 @@ static void all_changes_come_with_one_switch(void **state)
     struct fixture *f = *state;
     struct next *n = next_new(f);
     struct store_switch_policy policies[] = {
-        ship, {STR("payment"), STR("pay"), STR(""), types_two, 2, false}};
+        ship, {STR("payment"), STR("pay"), STR(""), types_two, 2, false, false}};
     int64_t order = fixture_order(f, 3);
     emit_orders(f, 5);
     struct store_switch sw = switch_of(f, &n->schema, policies, 2);
@@ -389,9 +389,10 @@ static void lanes_go_by_the_name_of_the_table(void **state)
 static void policies_keep_their_place_and_new_ones_begin_at_the_switch(void **state)
 {
     struct fixture *f = *state;
-    struct store_switch_policy renamed = {STR("delivery"), STR("send"), STR("ship"),
-                                          types_two,       2,           false},
-                               pay = {STR("payment"), STR("pay"), STR(""), types_two, 2, false};
+    struct store_switch_policy renamed = {STR("delivery"), STR("send"), STR("ship"), types_two, 2,
+                                          false,           false},
+                               pay = {STR("payment"), STR("pay"), STR(""), types_two, 2,
+                                      false,          false};
     struct store_switch sw = switch_of(f, &f->schema, &ship, 1);
     emit_orders(f, 3);
     struct store_switched s = must_switch(f, &sw);

@@ -54,7 +54,7 @@ static void on_committed(void *ctx, struct store_unit *accepted)
 
 static void use_hooks(struct fixture *f, struct seen *seen)
 {
-    f->hooks = (struct store_hooks){seen, on_before, on_rolled_back, on_committed, NULL};
+    f->hooks = (struct store_hooks){seen, NULL, on_before, on_rolled_back, on_committed, NULL};
 }
 
 static void unref_all(struct store_unit **units, size_t count)
@@ -425,7 +425,7 @@ static void failing_hook_fails_only_its_unit(void **state)
     struct fixture *f = *state;
     struct seen seen = {0};
     struct store_unit *units[3];
-    f->hooks = (struct store_hooks){&seen, refuse_batch, on_rolled_back, on_committed, NULL};
+    f->hooks = (struct store_hooks){&seen, NULL, refuse_batch, on_rolled_back, on_committed, NULL};
     fixture_open(f);
     make_orders(f, units, 3);
     units[1]->changes->row->values[QTY] = value_int(13);
