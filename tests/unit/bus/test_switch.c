@@ -533,6 +533,48 @@ static void a_thousand_switches_under_load(void **state)
     assert_int_equal(generations_alive, 0);
 }
 
+struct switch_later {
+    struct loop_defer defer;
+    struct world *world;
+};
+
+static void switch_away(struct loop_defer *d)
+{
+    generation_switch(list_entry(d, struct switch_later, defer)->world, 1 << PAY);
+}
+
+/* The verdicts on failed tries are on their way when their policy leaves, and so many that the
+ * worker hears of that a turn later: the next event of a key must not run meanwhile. */
+static void the_order_of_a_key_survives_the_absence_of_its_policy(void **state)
+{
+    struct world *w = *state;
+    enum { MANY = 400 };
+    struct switch_later later = {{.fn = switch_away}, w};
+    w->decide = keep_bad;
+    open_with_three(w);
+    generation_switch(w, 1 << SHIP);
+    for (int key = 0; key < MANY; key++) {
+        w->bad[key] = true;
+        emit_new(w, PAID, key);
+    }
+    settle(w);
+    assert_int_equal(w->kept_count, MANY);
+    memset(w->bad, 0, sizeof(w->bad));
+    for (int key = 0; key < MANY; key++)
+        emit_new(w, PAID, key);
+    settle(w);
+    for (int i = 0; i < MANY; i++)
+        end_failed(w, w->kept[i], false, STR("late"));
+    w->kept_count = 0;
+    loop_defer(w->loop, &later.defer); /* after the writer */
+    settle(w);
+    assert_int_equal(count_held(w, NULL), MANY);
+    assert_int_equal(count_effects(w, SHIP, 0), 0);
+    generation_switch(w, ALL);
+    assert_all_done(w);
+    assert_int_equal(count_effects(w, SHIP, 0), 2 * MANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +608,8 @@ int main(void)
         CASE("RULES-3a timers fire with the types of the newest generation",
              timers_fire_with_the_types_of_the_newest_generation),
         CASE("RULES-1a a thousand switches under load", a_thousand_switches_under_load),
+        CASE("G4 the order of a key survives the absence of its policy",
+             the_order_of_a_key_survives_the_absence_of_its_policy),
     };
     return cmocka_run_group_tests_name("bus/switch", tests, NULL, NULL);
 }
