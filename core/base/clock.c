@@ -27,7 +27,9 @@ static int64_t system_ns(clockid_t id)
 
 void clock_real_init(struct clock *c)
 {
-    *c = (struct clock){.fake = false};
+    struct timespec tick = {0};
+    clock_getres(CLOCK_MONOTONIC_COARSE, &tick);
+    *c = (struct clock){.fake = false, .coarse_tick_ns = tick.tv_nsec};
 }
 
 void clock_fake_init(struct clock *c)
@@ -45,6 +47,11 @@ void clock_advance(struct clock *c, int64_t ns)
 int64_t clock_mono_ns(const struct clock *c)
 {
     return c->fake ? c->fake_mono_ns : system_ns(CLOCK_MONOTONIC);
+}
+
+int64_t clock_coarse_ns(const struct clock *c)
+{
+    return c->fake ? c->fake_mono_ns : system_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 int64_t clock_wall_ns(const struct clock *c)

@@ -32,8 +32,6 @@ struct breaker_conf {
     int fallback_enabled, fallback_limit;
     int retry_percent, retry_min; /* retries at once: of the calls in flight, and at least */
     int latency_ms, latency_buckets;
-    int request_cache;
-    int keep; /* over restarts */
 };
 
 enum breaker_setting_kind {

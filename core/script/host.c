@@ -3,6 +3,7 @@
 #include "script/host.h"
 
 #include "base/file.h"
+#include "script/guard.h"
 #include "script/load.h"
 #include "script/request.h"
 #include "script/strand.h"
@@ -129,6 +130,7 @@ void host_free(struct host *h)
         return;
     assert(h->task_count == 0);
     loop_defer_cancel(h->loop, &h->run_ready);
+    guard_pool_free(h);
     strand_pool_free(h);
     load_close(h->L);
     for (struct list *node; (node = list_pop(&h->free_tasks)) != NULL;)

@@ -64,6 +64,7 @@ struct host {
     struct task *restarts;
     struct store_unit *outbox_first, *outbox_last;
     struct coroutine *idle_coroutines;
+    struct guard *idle_guards;
     int64_t request_ms, delivery_ms; /* deadlines */
     bool draining, stopping;
     void (*logged)(void *ctx, struct str message); /* sees what scripts log, unless NULL */

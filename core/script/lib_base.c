@@ -4,6 +4,7 @@
  * frozen one would be empty. */
 #include "script/fail.h"
 #include "script/frozen.h"
+#include "script/guard.h"
 #include "script/libs.h"
 
 #include <lauxlib.h>
@@ -29,6 +30,28 @@ static int base_setmetatable(lua_State *L)
     return 1;
 }
 
+static int pcall_over(lua_State *L, int status, lua_KContext context)
+{
+    (void)context;
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L);
+    if (guard_is_unwinding(L))
+        return lua_error(L);
+    lua_pushboolean(L, false);
+    lua_insert(L, -2);
+    return 2;
+}
+
+/* pcall(f, ...): Lua's, but that the end of a breaker's time is not to be caught. */
+static int base_pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, true);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, pcall_over);
+    return pcall_over(L, status, 0);
+}
+
 /* Stack from 1: handler, then its results or its own error. */
 static int handled(lua_State *L, int status, lua_KContext context)
 {
@@ -47,6 +70,8 @@ static int xpcall_called(lua_State *L, int status, lua_KContext context)
         lua_replace(L, 1);
         return lua_gettop(L);
     }
+    if (guard_is_unwinding(L))
+        return lua_error(L);
     lua_settop(L, 2); /* handler, error */
     lua_pushvalue(L, 1);
     lua_insert(L, 2);
@@ -103,6 +128,7 @@ void lib_base_add(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"setmetatable", base_setmetatable},
+        {"pcall", base_pcall},
         {"xpcall", base_xpcall},
         {"rawget", base_rawget},
         {"rawlen", base_rawlen},

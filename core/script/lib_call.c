@@ -141,6 +141,8 @@ static int callee_failed(lua_State *L, struct strand *s, struct call *c)
 {
     struct task_error error;
     strand_drop_scopes(s, c->outer);
+    if (s->unwinding != NULL)
+        return lua_error(L);
     fail_read(L, s->task->arena, &error);
     if (str_eq(error.code, STR("script")))
         log_event(LOG_ERROR, "script error in a called service", LOG_S("error", error.message),

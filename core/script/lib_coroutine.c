@@ -3,6 +3,7 @@
  * a generator) the wait passes through whoever resumed it up to the strand, and back down when the
  * answer is there. */
 #include "script/fail.h"
+#include "script/guard.h"
 #include "script/host.h"
 #include "script/libs.h"
 #include "script/strand.h"
@@ -97,7 +98,7 @@ static int resume_over(lua_State *L, int status, lua_KContext context)
     }
     int n = resumed(L, co, status, (int)context);
     if (n < 0)
-        return failed(L);
+        return guard_is_unwinding(L) ? lua_error(L) : failed(L);
     lua_pushboolean(L, true);
     lua_insert(L, -(n + 1));
     return n + 1;
@@ -184,6 +185,8 @@ static int coroutine_yield(lua_State *L)
     struct host *h = host_of(L);
     if (h != NULL && h->current != NULL && h->current->L == L)
         return fail_misuse(L, "coroutine.yield: this code does not run in a coroutine of yours");
+    if (h != NULL && h->current != NULL && h->current->guard != NULL && h->current->guard->L == L)
+        return fail_misuse(L, "coroutine.yield: a breaker's body cannot be left half-way");
     return lua_yield(L, lua_gettop(L));
 }
 

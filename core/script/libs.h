@@ -40,7 +40,8 @@ void lib_push_query(lua_State *L, struct arena *a, struct str query);
 void lib_view_add(lua_State *L);
 /* unit(fn) */
 int lib_unit(lua_State *L);
-/* breaker(name): the handle. Registers its metatable. */
+/* breaker(name): the handle. lib_breaker_open registers its metatable and adds on_cancel, outcome
+ * and note to the table at the top. */
 int lib_breaker(lua_State *L);
 void lib_breaker_open(lua_State *L);
 /* Reads a table of a breaker's settings into ret. ERR_CONFIG. [-0, +0, m] */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Waiting: a library function starts something, its strand yields, a callback completes the op, the
  * strand goes on. The same four steps for every primitive. */
+#include "script/guard.h"
 #include "script/host.h"
 #include "script/strand.h"
 
@@ -22,6 +23,8 @@ static int await_over(lua_State *L, int status, lua_KContext context)
     (void)status;
     struct op *op = (struct op *)context;
     struct host *h = host_of(L);
+    if (h != NULL && h->current == op->strand && op->strand->unwinding != NULL)
+        return guard_unwind(L);
     if (h == NULL || !op->completed || op->strand != h->current)
         return luaL_error(L, "a coroutine that waits for the host was resumed from elsewhere");
     return op->class->push(L, op);
@@ -47,6 +50,8 @@ int op_await(lua_State *L, struct op *op)
     if (L != op->strand->L)
         anchor(L, op->strand);
     op->strand->op = op;
+    if (op->strand->guard != NULL && !op->strand->guard->waited)
+        guard_arm(op->strand);
     lua_pushlightuserdata(L, (void *)&strand_wait_token);
     return lua_yieldk(L, 1, (lua_KContext)op, await_over);
 }

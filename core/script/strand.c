@@ -4,6 +4,7 @@
 #include "script/strand.h"
 
 #include "script/fail.h"
+#include "script/guard.h"
 #include "script/host.h"
 
 #include <lauxlib.h>
@@ -132,6 +133,8 @@ void strand_run(struct strand *s, lua_State *from)
     s->status = status;
     s->ended = true;
     budget_pause(h->budget);
+    if (s->guard != NULL)
+        guard_drop_all(s);
     s->on_end(s);
     budget_resume(h->budget);
 }
@@ -158,12 +161,12 @@ void strand_cancel(struct strand *s)
     }
     if (s->ended)
         return;
-    if (s->op != NULL) {
-        struct op *op = s->op;
-        s->op = NULL;
+    struct op *op = s->op;
+    s->op = NULL;
+    if (op != NULL && s->unwinding == NULL)
         op->class->cancel(op);
-    }
     close_coroutine(s);
+    guard_drop_all(s);
     s->ended = true;
     s->status = LUA_ERRRUN;
 }
@@ -278,6 +281,13 @@ static struct store_scope *open_root(struct strand *s)
 
 struct store_scope *strand_scope(struct strand *s)
 {
+    if (s->guard != NULL)
+        guard_open_scopes(s);
+    return strand_own_scope(s);
+}
+
+struct store_scope *strand_own_scope(struct strand *s)
+{
     if (s->scope == NULL)
         s->scope = s->parent == NULL ? open_root(s) : store_scope_open(strand_scope(s->parent));
     return s->scope;
@@ -314,7 +324,7 @@ struct strand *strand_check_effect(lua_State *L, const char *word)
 struct strand *strand_check_wait(lua_State *L, const char *word)
 {
     struct strand *s = strand_check_effect(L, word);
-    if (!lua_isyieldable(L) || s->task->host->unyieldable > 0)
+    if (s->unwinding != NULL || !lua_isyieldable(L) || s->task->host->unyieldable > 0)
         luaL_error(L,
                    "%s may have to wait and cannot be used here (inside a sort or gsub callback, a "
                    "metamethod "

@@ -3,7 +3,7 @@
 
 #include "script/task.h"
 
-/* A strand is one coroutine of a task: the root, or the body of a breaker call or of task.all/race.
+/* A strand is one coroutine of a task: the root, or a function of task.all or task.race.
  * A child has a scope of its own inside its parent's; whoever made it merges or drops that scope
  * when it ends. */
 struct strand {
@@ -11,6 +11,8 @@ struct strand {
     lua_State *L; /* anchored by the host's pool */
     int ref;
     struct op *op;             /* what it waits for */
+    struct guard *guard;       /* the innermost breaker's call under way */
+    struct guard *unwinding;   /* whose time is over: an error is on its way up to it */
     struct store_scope *scope; /* NULL until first needed */
     struct store_snapshot
         *snapshot; /* reads are made in this picture; children share their parent's */
@@ -59,6 +61,8 @@ extern const char strand_wait_token;
 void strand_make_ready(struct strand *s);
 /* The scope for writes, made when there is none yet. */
 struct store_scope *strand_scope(struct strand *s);
+/* The same, apart from those of its guards. */
+struct store_scope *strand_own_scope(struct strand *s);
 /* Drops or closes every scope from the strand's current one up to (not including) `until`. */
 void strand_drop_scopes(struct strand *s, struct store_scope *until);
 /* The running strand; raises outside of tasks ("X cannot be used while scripts load") and, for

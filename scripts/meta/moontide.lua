@@ -151,7 +151,7 @@ function breaker(name) end
 
 ---The values of body, guarded. When it fails, is late or is not let through: those of fallback, else the error.
 ---@param body (fun(): ...)
----@param fallback? (fun(err: failure): ...)
+---@param fallback? (fun(err: failure): ...)|table
 ---@return ...
 function breaker_handle:call(body, fallback) end
 
@@ -435,6 +435,10 @@ function try(fn, ...) end
 ---@param status integer
 ---@param message? any
 function fail(status, message) end
+
+---In a breaker's body: fn() runs when the body is given up.
+---@param fn function
+function on_cancel(fn) end
 
 ---What a file of scripts/lib returned: use "lib.money".
 ---@param name string

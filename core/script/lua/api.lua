@@ -20,7 +20,7 @@ return {
   { "boolean", "name: string", "field", "A field: true or false." },
   { "timestamp", "name: string", "field", "A field: epoch milliseconds in Lua, RFC 3339 in JSON." },
   { "breaker", "name: string", "breaker_handle", "The circuit breaker of that name in the system file." },
-  { "breaker_handle:call", "body: (fun(): ...), fallback?: (fun(err: failure): ...)", "...",
+  { "breaker_handle:call", "body: (fun(): ...), fallback?: (fun(err: failure): ...)|table", "...",
     "The values of body, guarded. When it fails, is late or is not let through: those of fallback, else the error." },
 
   -- ---- libraries ----
@@ -79,6 +79,7 @@ return {
   { "try", "fn: function, ...: any", "any, failure?", "The values of fn(...), or nil and the error." },
   { "fail", "status: integer, message?: any", nil,
     "Ends the task with this status, 400 to 599, and drops its changes." },
+  { "on_cancel", "fn: function", nil, "In a breaker's body: fn() runs when the body is given up." },
   { "use", "name: string", "table", 'What a file of scripts/lib returned: use "lib.money".' },
   { "response", "status: integer, body?: any, headers?: table", "table", "The answer of a route." },
 

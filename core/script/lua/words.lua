@@ -5,7 +5,7 @@ local core = ...
 local words = {
   bus = core.bus, cache = core.cache, log = core.log, clock = core.clock,
   json = core.json, cjson = core.cjson, task = core.task,
-  unit = core.unit, fail = core.fail,
+  unit = core.unit, fail = core.fail, on_cancel = core.on_cancel,
 }
 
 local function values_or_error(ok, ...)
@@ -15,7 +15,7 @@ end
 
 --- Calls fn(...): its values, or nil and the error value. Undoes nothing by itself (see unit).
 function words.try(fn, ...)
-  return values_or_error(pcall(fn, ...))
+  return values_or_error(core.pcall(fn, ...))
 end
 
 --- The answer of a route: status, a value for JSON or a text, headers as { name = value }.

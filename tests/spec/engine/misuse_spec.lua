@@ -161,6 +161,7 @@ local wrong = {
   { "fail", 'fail(200)', "status must be an integer from 400" }, { "use", 'use "lib.y"', "lib.y" },
   { "response", 'response("200")', "status must be an integer" },
   { "breaker", 'breaker("gard")', 'did you mean "guard"' },
+  { "on_cancel", 'on_cancel(function() end)', "on_cancel is for the body of a breaker's call" },
   { "event", 'event(5)', "expected a name" }, { "resource", 'resource "x" { fieldz = {} }', 'did you mean "fields"' },
   { "route", 'route "x" { method = 5 }', "method" }, { "policy", 'policy "x" { onn = 1 }', "onn" },
   { "view", 'view "x" { byy = 1 }', "byy" }, { "integer", 'integer "n" { mn = 1 }', 'did you mean "min"' },

@@ -53,7 +53,7 @@ describe("PATH-3f running again from inside of", function()
   it("a breaker's body", function() ten [[ guard:call(function() increase(1) end) ]] end)
 
   it("a breaker's fallback", function()
-    ten [[ guard:call(function() fail(400) end, function() increase(1) end) ]]
+    ten [[ guard:call(function() fail(500) end, function() increase(1) end) ]]
   end)
 
   it("a unit", function() ten [[ unit(function() unit(function() increase(1) end) end) ]] end)

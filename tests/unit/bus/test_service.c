@@ -167,7 +167,7 @@ static void a_try_given_back_is_no_try(void **state)
 static void a_letter_of_a_stopped_service_waits_for_its_operator(void **state)
 {
     struct world *w = *state;
-    struct store_letter letter;
+    struct store_letter letter = {0};
     struct err err;
     w->decide = give_up_bad;
     w->bad[1] = true;

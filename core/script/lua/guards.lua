@@ -1,0 +1,81 @@
+-- SPDX-License-Identifier: MIT
+-- What a breaker's call does with options: a classifier, retries, hedging. Each is a function around
+-- the plain call, which stays as it is for those who want none of it.
+local core, veneer = ...
+
+local checks = veneer("checks")
+
+local options_known = {
+  fallback = "function", classify = "function", retries = "number", retry_in = "number|string",
+  hedge = "number|string",
+}
+local verdicts = { success = true, failure = true, bad_request = true, ignore = true }
+
+-- The body, judged by classify(err, ...): "success", "failure", "bad_request", "ignore", or nil for the usual.
+local function classified(body, classify)
+  local function judge(ok, ...)
+    local verdict
+    if ok then verdict = classify(nil, ...) else verdict = classify(core.wrap_error((...))) end
+    if verdict ~= nil and not verdicts[verdict] then
+      core.misuse(('classify: expected "success", "failure", "bad_request", "ignore" or nil, got %s'):format(
+        tostring(verdict)))
+    end
+    if verdict then core.outcome(verdict) end
+    if not ok then error((...), 0) end
+    if verdict == "failure" then error("the result was classified as a failure", 0) end
+    return ...
+  end
+  return function() return judge(core.pcall(body)) end
+end
+
+local function over(handle)
+  return function() core.note(handle, "retried") end
+end
+
+-- A try within the retry budget.
+local function retry(handle, body, pause)
+  if not core.note(handle, "retry") then return nil end
+  local _ <close> = setmetatable({}, { __close = over(handle) })
+  if pause then core.task.sleep(pause) end
+  return table.pack(core.breaker_call(handle, body, false))
+end
+
+-- Tries again after failures and timeouts, not after refusals and bad requests.
+local function with_retries(handle, body, options)
+  local function marked() return true, body() end
+  local results = table.pack(core.breaker_call(handle, marked, false))
+  for _ = 1, options.retries do
+    local reason = not results[1] and results[2].reason
+    if reason ~= "failed" and reason ~= "timed-out" then break end
+    local more = retry(handle, marked, options.retry_in)
+    if not more then break end
+    results = more
+  end
+  if results[1] then return table.unpack(results, 2, results.n) end
+  return core.breaker_fall_back(handle, results[2], options.fallback)
+end
+
+-- A second body when the first takes longer than options.hedge; the first that succeeds counts. For reads.
+local function hedged(body, handle, after)
+  return function()
+    return core.task.race(body, function()
+      core.task.sleep(after)
+      core.note(handle, "hedge")
+      return body()
+    end)
+  end
+end
+
+local function run(handle, body, options)
+  checks.check_options("breaker:call", checks.here(), options, options_known)
+  if options.hedge then body = hedged(body, handle, options.hedge) end
+  if options.classify then body = classified(body, options.classify) end
+  if options.retries and options.retries > 0 then
+    return with_retries(handle, body, options)
+  end
+  return core.breaker_call(handle, body, options.fallback)
+end
+
+core.breaker_options(run)
+
+return {}
