@@ -33,6 +33,7 @@ static const struct route {
     {HTTP_GET_, "/admin/letters/{id}", admin_letters_show, false},
     {HTTP_DELETE_, "/admin/letters/{id}", admin_letters_discard, false},
     {HTTP_POST_, "/admin/letters/{id}/retry", admin_letters_retry, false},
+    {HTTP_GET_, "/admin/status", admin_status_get, false},
     {HTTP_GET_, "/admin/services", admin_services_list, false},
     {HTTP_POST_, "/admin/services/{name}/stop", admin_services_stop, false},
     {HTTP_POST_, "/admin/services/{name}/start", admin_services_start, false},

@@ -31,7 +31,8 @@ struct admin_conf {
     struct reloader *reloader; /* or NULL: no reloading here */
     void (*metrics)(void *ctx,
                     struct buf *out); /* appends the host's own Prometheus lines; may be NULL */
-    bool (*ready)(void *ctx);         /* NULL: always */
+    void (*status)(void *ctx, struct buf *out); /* appends the process' members; may be NULL */
+    bool (*ready)(void *ctx);                   /* NULL: always */
     void (*emit)(void *ctx, const struct host_event *e); /* writes it to the log; NULL: nowhere */
     void *ctx;
 };

@@ -72,6 +72,7 @@ int64_t admin_services_letters(const struct admin_letter_counts *letters,
 void admin_services_write(struct buf *out, const struct admin_conf *conf,
                           const struct admin_letter_counts *letters);
 void admin_services_close(struct admin *a); /* what is under way is answered to nobody */
+admin_fn admin_status_get;
 admin_fn admin_state_breakers, admin_state_faults, admin_state_set_faults, admin_state_clear_faults;
 admin_fn admin_reload_start, admin_reload_list, admin_reload_activate;
 void admin_reload_close(struct admin *a); /* one under way is answered to nobody */

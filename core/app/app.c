@@ -300,6 +300,7 @@ static int open_admin(struct app *a, struct err *err)
         .policy_count = a->program->policy_count,
         .reloader = a->reloader,
         .metrics = app_write_metrics,
+        .status = app_write_status,
         .ready = is_ready,
         .emit = app_emit,
         .ctx = a,
@@ -339,6 +340,7 @@ int app_open(struct app *a, const struct config *config, struct err *err)
     a->worker_count = config->workers;
     a->listen_fd = a->admin_fd = -1;
     clock_real_init(&a->clock);
+    a->started_ns = clock_mono_ns(&a->clock);
     if ((a->loop = loop_new(&a->clock, err)) == NULL ||
         (a->mailbox = mailbox_new(a->loop, err)) == NULL || open_store(a, err) != 0)
         return -1;

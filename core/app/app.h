@@ -32,6 +32,7 @@ struct app {
     struct http_share *share;
     struct worker **workers;
     int worker_count;
+    int64_t started_ns;
     struct admin *admin;
     struct reloader *reloader;
     struct str *service_names;
@@ -62,5 +63,9 @@ int app_watch(struct app *a, struct err *err);
 void app_look_stopped(struct app *a);
 /* An event of the host, with the live declarations; ctx is the app. Main loop's thread. */
 void app_emit(void *ctx, const struct host_event *e);
+/* The process' members of GET /admin/status; ctx is the app (app_status.c). */
+void app_write_status(void *ctx, struct buf *out);
+/* How large a file of the data folder is; 0 if there is none. */
+int64_t app_file_bytes(const struct app *a, const char *name);
 /* The workers' lines of GET /metrics; ctx is the app (app_metrics.c). */
 void app_write_metrics(void *ctx, struct buf *out);

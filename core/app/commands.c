@@ -56,7 +56,8 @@ static const struct command {
      "the scripts that were live, and back to them",
      "  --scripts DIR            where the scripts lie here, to show lines (./scripts)\n" COMMON
          OUTPUT},
-    {"status", commands_state_status, "[FLAGS]", "is it ready, and what runs", COMMON OUTPUT},
+    {"status", commands_state_status, "[FLAGS]", "is it ready, what runs, and how far it is behind",
+     COMMON OUTPUT},
     {"events", commands_log_events, "[FLAGS]", "list the event log, or follow it",
      "  --from N                 first event (1)\n"
      "  --type T, --service S, --key K   only these\n"

@@ -83,24 +83,29 @@ static int read_args(struct commands_args *args, const char *command, int argc, 
     return EXIT_OK;
 }
 
-static int list(const char *command, const char *target, int argc, char **argv,
+/* A GET that is shown as JSON or by print. */
+static int show(const struct commands_args *args, const char *target,
                 void (*print)(const struct json *answer))
 {
-    struct commands_args args;
-    int code = read_args(&args, command, argc, argv);
-    if (code != EXIT_OK)
-        return code;
     struct arena *a = arena_new(0);
     struct buf body = BUF_INIT;
     struct json answer;
-    code = commands_call_json(&args, target, a, &body, &answer);
-    if (code == EXIT_OK && args.json)
+    int code = commands_call_json(args, target, a, &body, &answer);
+    if (code == EXIT_OK && args->json)
         puts(buf_str(&body).p);
     else if (code == EXIT_OK)
         print(&answer);
     buf_deinit(&body);
     arena_free(a);
     return code;
+}
+
+static int list(const char *command, const char *target, int argc, char **argv,
+                void (*print)(const struct json *answer))
+{
+    struct commands_args args;
+    int code = read_args(&args, command, argc, argv);
+    return code == EXIT_OK ? show(&args, target, print) : code;
 }
 
 static int change_service(const struct commands_args *args)
@@ -145,51 +150,91 @@ int commands_state_breakers(int argc, char **argv)
     return list("breakers", "/admin/breakers", argc, argv, print_breakers);
 }
 
-/* Asks /readyz; *ret_ready. Everything but 200 and 503 is a failure. */
-static int ask_ready(const struct commands_args *args, struct buf *ret_address, bool *ret_ready)
+/* ---- status ---- */
+
+static void add_line(struct commands_table *t, const char *title, const struct json *answer,
+                     const char *path)
 {
-    struct client c = CLIENT_INIT;
-    struct client_request r = {.method = "GET", .target = STR("/readyz")};
-    struct buf body = BUF_INIT;
-    struct err err;
-    int status, code = EXIT_OK;
-    if (client_open(&c, &args->client, &err) || client_call(&c, &r, &status, &body, &err))
-        code = commands_fail_err(&err);
-    else if (status != 200 && status != 503)
-        code = commands_fail(EXIT_FAILED, "the server answered %d", status);
-    else
-        *ret_ready = status == 200;
-    buf_adds(ret_address, buf_str(&c.address));
-    buf_deinit(&body);
-    client_close(&c);
-    return code;
+    commands_table_add(t, str_from(title));
+    commands_table_add_member(t, answer, path);
+}
+
+/* "3 d 4 h", "4 h 5 min", "5 min 6 s" */
+static void add_uptime(struct commands_table *t, const struct json *answer)
+{
+    static const struct {
+        long long seconds;
+        const char *name;
+    } units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+    const struct json *member = json_find(answer, STR("uptimeSeconds"));
+    long long left = member && member->type == JSON_INT ? (long long)member->i : 0;
+    struct buf text = BUF_INIT;
+    size_t i = 0;
+    while (i < 2 && left < units[i].seconds)
+        i++;
+    buf_addf(&text, "%lld %s %lld %s", left / units[i].seconds, units[i].name,
+             left % units[i].seconds / units[i + 1].seconds, units[i + 1].name);
+    commands_table_add(t, STR("uptime"));
+    commands_table_add(t, buf_str(&text));
+    buf_deinit(&text);
+}
+
+static void add_breakers(struct commands_table *t, const struct json *answer)
+{
+    const struct json *list = list_of(answer, "breakersNotClosed");
+    struct buf text = BUF_INIT;
+    for (size_t i = 0; list && i < list->count; i++) {
+        const struct json *name = json_find(&list->items[i], STR("name"));
+        const struct json *state = json_find(&list->items[i], STR("state"));
+        if (name && state && name->type == JSON_TEXT && state->type == JSON_TEXT)
+            buf_addf(&text, "%s%.*s (%.*s)", i > 0 ? ", " : "", STR_ARG(name->s),
+                     STR_ARG(state->s));
+    }
+    commands_table_add(t, STR("breakers not closed"));
+    commands_table_add(t, text.n > 0 ? buf_str(&text) : STR("none"));
+    buf_deinit(&text);
+}
+
+static void print_status(const struct json *answer)
+{
+    struct commands_table *t = commands_table_new(2);
+    const struct json *ready = json_find(answer, STR("ready"));
+    bool is_ready = ready && ready->type == JSON_BOOL && ready->b;
+    commands_table_add(t, STR("system"));
+    commands_table_add_member(t, answer, "system");
+    commands_table_add(t, STR("state"));
+    commands_table_add(t, is_ready ? STR("ready") : STR("not ready"));
+    add_line(t, "version", answer, "version");
+    add_line(t, "pid", answer, "pid");
+    add_line(t, "started", answer, "started");
+    add_uptime(t, answer);
+    add_line(t, "generation", answer, "generation");
+    add_line(t, "workers", answer, "workers");
+    add_line(t, "gateway", answer, "gateway");
+    add_line(t, "admin", answer, "admin");
+    add_line(t, "data folder", answer, "store.folder");
+    add_line(t, "data file bytes", answer, "store.bytes");
+    add_line(t, "WAL bytes", answer, "store.walBytes");
+    add_line(t, "events", answer, "events");
+    add_line(t, "commit queue", answer, "commitQueue");
+    add_line(t, "farthest behind", answer, "policies.behind");
+    add_line(t, "open", answer, "policies.open");
+    add_line(t, "held", answer, "policies.held");
+    add_line(t, "letters", answer, "letters");
+    add_breakers(t, answer);
+    commands_table_print(t, "no status");
+    commands_table_free(t);
+    putchar('\n');
+    print_services(answer);
 }
 
 int commands_state_status(int argc, char **argv)
 {
     struct commands_args args;
-    bool ready = false;
     int code = commands_args_read(&args, argc, argv, "");
     if (code != EXIT_OK)
         return code;
     if (args.word_count > 0)
         return commands_fail(EXIT_USAGE, "status takes no \"%.*s\"", STR_ARG(args.words[0]));
-    struct arena *a = arena_new(0);
-    struct buf address = BUF_INIT, body = BUF_INIT;
-    struct json answer;
-    code = ask_ready(&args, &address, &ready);
-    if (code == EXIT_OK)
-        code = commands_call_json(&args, "/admin/services", a, &body, &answer);
-    if (code == EXIT_OK && args.json) {
-        struct str members = {body.p + 1, body.n - 1}; /* behind the brace of the object */
-        printf("{\"admin\":\"%s\",\"ready\":%s,%.*s\n", buf_str(&address).p,
-               ready ? "true" : "false", STR_ARG(members));
-    } else if (code == EXIT_OK) {
-        printf("admin %s, %s\n\n", buf_str(&address).p, ready ? "ready" : "not ready");
-        print_services(&answer);
-    }
-    buf_deinit(&address);
-    buf_deinit(&body);
-    arena_free(a);
-    return code;
+    return show(&args, "/admin/status", print_status);
 }
