@@ -46,3 +46,13 @@ void json_write(struct buf *out, const struct json *j);
 /* Rewrites a compact document in the layout of the original systems: 2 spaces, `"k" : v`, `[ {`, `[
  * ]`. compact must be valid and must not lie in out. */
 void json_indent(struct buf *out, struct str compact);
+
+/* The same for a document that comes in pieces; a piece ends neither inside of a word, number or
+ * text nor behind an opening bracket. Zeroed is a valid beginning. */
+struct json_indenter {
+    struct buf open; /* the brackets that are open, innermost last; owned */
+    int objects;     /* how many of them are objects */
+    char last;       /* the last byte seen */
+};
+void json_indent_more(struct json_indenter *in, struct buf *out, struct str piece);
+void json_indent_deinit(struct json_indenter *in);

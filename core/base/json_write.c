@@ -212,51 +212,45 @@ void json_write(struct buf *out, const struct json *j)
 /* ---- Indentation ---- */
 
 /* Only objects indent; lists stay on their line (Jackson's default pretty printer). */
-struct indenter {
-    struct buf *out;
-    struct buf open; /* the brackets that are open, innermost last */
-    int objects;     /* how many of them are objects */
-};
-
-static void new_line(struct indenter *in)
+static void new_line(const struct json_indenter *in, struct buf *out)
 {
-    buf_addc(in->out, '\n');
+    buf_addc(out, '\n');
     for (int i = 0; i < in->objects; i++)
-        buf_lit(in->out, "  ");
+        buf_lit(out, "  ");
 }
 
-static void indent_open(struct indenter *in, char c, char next)
+static void indent_open(struct json_indenter *in, struct buf *out, char c, char next)
 {
-    buf_addc(in->out, c);
+    buf_addc(out, c);
     buf_addc(&in->open, c);
     in->objects += c == '{';
     if (next == '}' || next == ']')
         return;
     if (c == '{')
-        new_line(in);
+        new_line(in, out);
     else
-        buf_addc(in->out, ' ');
+        buf_addc(out, ' ');
 }
 
-static void indent_close(struct indenter *in, char c, bool empty)
+static void indent_close(struct json_indenter *in, struct buf *out, char c, bool empty)
 {
     assert(in->open.n > 0);
     in->open.n--;
     in->objects -= c == '}';
     if (c == '}' && !empty)
-        new_line(in);
+        new_line(in, out);
     else
-        buf_addc(in->out, ' ');
-    buf_addc(in->out, c);
+        buf_addc(out, ' ');
+    buf_addc(out, c);
 }
 
-static void indent_comma(struct indenter *in)
+static void indent_comma(const struct json_indenter *in, struct buf *out)
 {
-    buf_addc(in->out, ',');
+    buf_addc(out, ',');
     if (in->open.n > 0 && in->open.p[in->open.n - 1] == '{')
-        new_line(in);
+        new_line(in, out);
     else
-        buf_addc(in->out, ' ');
+        buf_addc(out, ' ');
 }
 
 /* Bytes of the token at the start of s: a string, a word or number, or one mark. */
@@ -279,24 +273,23 @@ static size_t token_span(struct str s)
     return i < s.n ? i + 1 : s.n;
 }
 
-void json_indent(struct buf *out, struct str compact)
+void json_indent_more(struct json_indenter *in, struct buf *out, struct str piece)
 {
-    struct indenter in = {.out = out, .open = BUF_INIT};
-    buf_reserve(out, compact.n + compact.n / 2);
-    for (size_t i = 0, n; i < compact.n; i += n) {
-        struct str s = {compact.p + i, compact.n - i};
+    buf_reserve(out, piece.n + piece.n / 2);
+    for (size_t i = 0, n; i < piece.n; i += n) {
+        struct str s = {piece.p + i, piece.n - i};
         n = token_span(s);
         switch (s.p[0]) {
         case '{':
         case '[':
-            indent_open(&in, s.p[0], s.n > 1 ? s.p[1] : '\0');
+            indent_open(in, out, s.p[0], s.n > 1 ? s.p[1] : '\0');
             break;
         case '}':
         case ']':
-            indent_close(&in, s.p[0], s.p[-1] == '{' || s.p[-1] == '[');
+            indent_close(in, out, s.p[0], in->last == '{' || in->last == '[');
             break;
         case ',':
-            indent_comma(&in);
+            indent_comma(in, out);
             break;
         case ':':
             buf_lit(out, " : ");
@@ -304,6 +297,18 @@ void json_indent(struct buf *out, struct str compact)
         default:
             buf_add(out, s.p, n);
         }
+        in->last = s.p[n - 1];
     }
-    buf_deinit(&in.open);
+}
+
+void json_indent_deinit(struct json_indenter *in)
+{
+    buf_deinit(&in->open);
+}
+
+void json_indent(struct buf *out, struct str compact)
+{
+    struct json_indenter in = {.open = BUF_INIT};
+    json_indent_more(&in, out, compact);
+    json_indent_deinit(&in);
 }

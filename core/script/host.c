@@ -142,7 +142,7 @@ void host_free(struct host *h)
 
 bool host_is_open(const struct host *h, const struct service *s)
 {
-    return gates_state(h->services[s->number].gate) == GATE_UP;
+    return s == NULL || gates_state(h->services[s->number].gate) == GATE_UP;
 }
 
 static int find_service(const struct host *h, const struct gate *gate)

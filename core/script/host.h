@@ -118,7 +118,7 @@ int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
 void request_serve(struct host *h, struct http_exchange *x);
 /* Runs one delivery (delivery.c); a bus_deliver_fn with ctx = host. */
 void delivery_run(void *ctx, struct bus_delivery *d);
-/* Is the service up? If not, what begins is refused. */
+/* Is the service up? If not, what begins is refused. NULL, for what is of no service, is. */
 bool host_is_open(const struct host *h, const struct service *s);
 /* Tasks that hold the service behind the gate (task_hold). */
 int host_holds(const struct host *h, const struct gate *gate);

@@ -20,7 +20,7 @@ struct call {
     struct service *callee, *caller;
     const struct endpoint *endpoint;
     struct http_match match;
-    struct str path, query;
+    struct str base, path, query; /* base: the URL up to the path */
     struct store_scope *outer;
 };
 
@@ -43,6 +43,15 @@ static int unknown_host(lua_State *L, const struct program *p, struct str host)
                        STR_ARG(host));
 }
 
+/* "http://payment" of "http://payment/payments/1". */
+static struct str base_of(struct str url)
+{
+    size_t n = sizeof("http://") - 1;
+    while (n < url.n && url.p[n] != '/' && url.p[n] != '?')
+        n++;
+    return (struct str){url.p, n};
+}
+
 static void find_target(lua_State *L, struct call *c, struct strand *s)
 {
     struct str url, host, target, method;
@@ -57,6 +66,7 @@ static void find_target(lua_State *L, struct call *c, struct strand *s)
     if (c->callee == NULL)
         unknown_host(L, s->task->host->program, host);
     const char *question = memchr(target.p, '?', target.n);
+    c->base = base_of(url);
     size_t path = question != NULL ? (size_t)(question - target.p) : target.n;
     c->path = (struct str){target.p, path};
     c->query =
@@ -107,8 +117,15 @@ void lib_push_query(lua_State *L, struct arena *a, struct str query)
 
 static void push_call_table(lua_State *L, const struct call *c, struct task *t)
 {
-    static const char *const kinds[] = {"list", "item", "create", "route"};
-    lua_createtable(L, 0, 9);
+    static const char *const kinds[] = {
+        [ENDPOINT_LIST] = "list",         [ENDPOINT_ITEM] = "item",
+        [ENDPOINT_CREATE] = "create",     [ENDPOINT_REPLACE] = "replace",
+        [ENDPOINT_MERGE] = "merge",       [ENDPOINT_DELETE] = "delete",
+        [ENDPOINT_SEARCH] = "search",     [ENDPOINT_FINDER] = "finder",
+        [ENDPOINT_ROUTE] = "route",       [ENDPOINT_ROOT] = "root",
+        [ENDPOINT_PROFILES] = "profiles", [ENDPOINT_PROFILE] = "profile",
+    };
+    lua_createtable(L, 0, 13);
     lua_pushstring(L, kinds[c->endpoint->kind]);
     lua_setfield(L, -2, "kind");
     lua_pushvalue(L, 1);
@@ -116,6 +133,10 @@ static void push_call_table(lua_State *L, const struct call *c, struct task *t)
     set_text(L, "path", c->path);
     lib_push_query(L, t->arena, c->query);
     lua_setfield(L, -2, "query");
+    set_text(L, "query_text", c->query);
+    set_text(L, "base", c->base);
+    if (c->endpoint->finder != NULL)
+        set_text(L, "finder", c->endpoint->finder->name);
     lua_pushvalue(L, 3);
     lua_setfield(L, -2, "body");
     lua_createtable(L, (int)c->match.param_count, 0);

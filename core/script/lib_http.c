@@ -282,8 +282,10 @@ static void add_header(struct remote *r, struct str name, struct str value)
         r->headers[r->header_count++] = (struct http_header){name, value};
 }
 
+/* Whoever says nothing of what it accepts may get no body for a change. */
 static void add_headers(lua_State *L, struct remote *r, struct arena *a, bool *ret_typed)
 {
+    bool accepts = false;
     *ret_typed = false;
     if (push_option(L, 4, "headers")) {
         int headers = lua_gettop(L);
@@ -294,10 +296,13 @@ static void add_headers(lua_State *L, struct remote *r, struct arena *a, bool *r
             value.p = luaL_tolstring(L, -1, &value.n);
             add_header(r, name, arena_str(a, value));
             *ret_typed = *ret_typed || str_ieq(name, STR("Content-Type"));
+            accepts = accepts || str_ieq(name, STR("Accept"));
             lua_pop(L, 2);
         }
     }
     lua_pop(L, 1);
+    if (!accepts)
+        add_header(r, STR("Accept"), STR("*/*"));
 }
 
 /* Tables as JSON, a text as it is. */

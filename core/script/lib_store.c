@@ -432,6 +432,81 @@ int lib_store_insert_record(lua_State *L)
     return 0;
 }
 
+/* A row to be changed over HTTP: the record before the change. */
+static int push_fetched(lua_State *L, struct store_op *o)
+{
+    if (o->read.row_count == 0)
+        lua_pushnil(L);
+    else
+        lib_store_push_row(L, o->resource, o->read.rows[0]);
+    return 1;
+}
+
+/* fetch(resource, id): the row to be changed, or nil. For dispatch.lua. */
+int lib_store_fetch_record(lua_State *L)
+{
+    struct strand *s = strand_check_wait(L, "fetch");
+    const struct resource *r = lib_store_check_resource(L, s, 1, "fetch");
+    return read_to_change(L, r, luaL_checkinteger(L, 2), push_fetched);
+}
+
+/* Raises if a hook has deleted the row that it was called for. */
+static void check_there(lua_State *L, const struct store_scope *scope, const struct record *record)
+{
+    const struct store_change *own = store_scope_find(scope, record->table, record->row->id);
+    if (own != NULL && own->kind == STORE_DELETE)
+        fail_misuse(L, "a hook of %.*s has deleted the row it was called for",
+                    STR_ARG(record->table->name));
+}
+
+/* change(row, before): takes a writable record in the place of the row before, checked; read-only
+ * from then on. Writes the columns that differ. For dispatch.lua. */
+int lib_store_change_record(lua_State *L)
+{
+    struct record *record = record_at(L, 1), *before = record_at(L, 2);
+    struct strand *s = strand_check(L, "change");
+    luaL_argcheck(L, record != NULL && record->writable, 1, "a changed row");
+    luaL_argcheck(L, before != NULL && before->table == record->table, 2, "the row before");
+    const struct resource *r =
+        program_resource(s->task->host->program, s->service, record->shape->name);
+    struct store_scope *scope = strand_scope(s);
+    uint64_t mask = 0;
+    record->writable = false;
+    check_there(L, scope, record);
+    lib_store_check_row(L, r, record->row);
+    check_unique(L, r, before->row, record->row);
+    for (int i = 0; i < r->table->field_count; i++)
+        if (!value_eq(&record->row->values[i], &before->row->values[i]))
+            mask |= UINT64_C(1) << i;
+    if (mask != 0)
+        store_scope_update(scope, r->table, before->row, record->row, mask);
+    return 0;
+}
+
+/* remove(row): deletes it. For dispatch.lua. */
+int lib_store_remove_record(lua_State *L)
+{
+    struct record *record = record_at(L, 1);
+    struct strand *s = strand_check(L, "remove");
+    luaL_argcheck(L, record != NULL && record->table != NULL, 1, "a row");
+    struct store_scope *scope = strand_scope(s);
+    check_there(L, scope, record);
+    store_scope_delete(scope, record->table, record->row);
+    return 0;
+}
+
+const struct store_row *lib_store_newest(const struct strand *s, const struct record *record,
+                                         int64_t *ret_version)
+{
+    const struct store_change *c =
+        s->scope != NULL ? store_scope_find(s->scope, record->table, record->row->id) : NULL;
+    *ret_version = record->row->version;
+    if (c == NULL)
+        return record->row;
+    *ret_version = c->kind == STORE_INSERT ? 1 : c->kind == STORE_UPDATE ? c->base_version + 1 : 0;
+    return c->row != NULL ? c->row : record->row;
+}
+
 int lib_store_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {

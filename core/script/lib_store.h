@@ -39,5 +39,13 @@ struct store_row *lib_store_new_row(lua_State *L, const struct resource *r);
 void lib_store_check_row(lua_State *L, const struct resource *r, const struct store_row *row);
 /* check(row), insert(row): lua_CFunctions for dispatch.lua. */
 int lib_store_check_record(lua_State *L);
-/* insert(row): a lua_CFunction for dispatch.lua. */
+/* insert(row), fetch(resource, id), change(row, before), remove(row): lua_CFunctions for
+ * dispatch.lua. */
 int lib_store_insert_record(lua_State *L);
+int lib_store_fetch_record(lua_State *L);
+int lib_store_change_record(lua_State *L);
+int lib_store_remove_record(lua_State *L);
+/* The record's row as the strand's unit will leave it, and the version that it will have then (0:
+ * not known, or gone). */
+const struct store_row *lib_store_newest(const struct strand *s, const struct record *record,
+                                         int64_t *ret_version);

@@ -29,8 +29,10 @@ int lib_cache_open(lua_State *L);     /* cache.* */
 int lib_log_open(lua_State *L);       /* log.* */
 int lib_clock_open(lua_State *L);     /* clock.* */
 int lib_coroutine_open(lua_State *L); /* coroutine.* */
-/* Adds to the table at the top: request(key), insert(row). */
+/* Adds to the table at the top what dispatch.lua needs of requests and rows. */
 void lib_request_add(lua_State *L);
+int lib_hal_item(lua_State *L); /* hal(row, base): what siblings get for a row */
+int lib_hal_list(lua_State *L); /* hal_list(resource, query, base, finder): and for a collection */
 /* call(method, url, body, options): http.* */
 int lib_call(lua_State *L);
 /* The query as { name = value }, decoded; what cannot be decoded is left out. [-0, +1, m] */

@@ -146,8 +146,10 @@ static int overlay_system(lua_State *L)
     static const struct {
         const char *member;
         struct str prefix;
-    } tables[] = {
-        {"breakers", STR("breakers.")}, {"config", STR("config.")}, {"services", STR("services.")}};
+    } tables[] = {{"breakers", STR("breakers.")},
+                  {"config", STR("config.")},
+                  {"services", STR("services.")},
+                  {"json", STR("json.")}};
     const struct load_conf *conf = lua_touserdata(L, lua_upvalueindex(1));
     for (size_t i = 0; conf->overlay != NULL && i < sizeof(tables) / sizeof(*tables); i++) {
         lua_getfield(L, 1, tables[i].member);

@@ -4,6 +4,7 @@
 #include "script/program.h"
 
 #include "http/url.h"
+#include "rest/hal.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/libs.h"
@@ -237,6 +238,51 @@ static void read_indexes(lua_State *L, int at, struct arena *a, struct store_tab
     lua_pop(L, 1);
 }
 
+static void read_finder(lua_State *L, int at, struct arena *a, const struct store_table *t,
+                        struct rest_finder *f)
+{
+    f->name = text_of(L, at, "name", a);
+    f->count = list_of(L, at, "columns");
+    for (int c = 0; c < f->count; c++) {
+        struct str name;
+        lua_rawgeti(L, -1, c + 1);
+        name.p = lua_tolstring(L, -1, &name.n);
+        f->columns[c] = store_table_column(t, name);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_finders(lua_State *L, int at, struct arena *a, struct rest_shape *s)
+{
+    int n = list_of(L, at, "finder_list");
+    int list = lua_gettop(L);
+    s->finders = arena_zalloc(a, (size_t)(n + 1) * sizeof(*s->finders));
+    s->finder_count = n;
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, list, i + 1);
+        read_finder(L, lua_gettop(L), a, s->table, &s->finders[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* The list of methods as bits. */
+static unsigned read_methods(lua_State *L, int at)
+{
+    unsigned bits = 0;
+    int n = list_of(L, at, "methods");
+    for (int i = 0; i < n; i++) {
+        struct str name;
+        lua_rawgeti(L, -1, i + 1);
+        name.p = lua_tolstring(L, -1, &name.n);
+        bits |= 1u << http_method_from(name);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return bits;
+}
+
 static bool has_function(lua_State *L, int at, const char *name)
 {
     bool there = lua_getfield(L, at, name) == LUA_TFUNCTION;
@@ -262,10 +308,14 @@ static void read_resource(lua_State *L, int at, struct program *p, int i)
     r->service = program_service(p, t->service);
     r->service->in_memory |= t->in_memory;
     r->shape = (struct record_shape){t->name, t->id_name, t->fields, t->field_count};
-    r->path = text_of(L, at, "path", a);
-    r->rel = text_of(L, at, "rel", a);
-    r->before_create = has_function(L, at, "before_create");
-    r->on_create = has_function(L, at, "on_create");
+    r->rest.table = t;
+    r->rest.path = text_of(L, at, "path", a);
+    r->rest.rel = text_of(L, at, "rel", a);
+    r->rest.unpaged = flag_of(L, at, "unpaged");
+    read_finders(L, at, a, &r->rest);
+    rest_shape_init(&r->rest, a);
+    r->methods = read_methods(L, at);
+    r->guarded = has_function(L, at, "guard");
     r->view = flag_of(L, at, "view");
     r->key_column = r->view ? store_table_column(t, text_of(L, at, "by", a)) : -1;
 }
@@ -403,43 +453,6 @@ static void read_hints(lua_State *L, int top, struct program *p)
     lua_pop(L, 1);
 }
 
-/* ---- routers ---- */
-
-static void add_endpoint(lua_State *L, struct program *p, enum http_method method, struct str path,
-                         struct endpoint made)
-{
-    struct err err;
-    struct endpoint *e = arena_alloc(p->arena, sizeof(*e));
-    *e = made;
-    if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
-        http_router_add(p->gateway, method, path, e, &err) != 0)
-        fail_misuse(L, "%s (service %.*s)", err.message, STR_ARG(e->service->name));
-}
-
-static void fill_routers(lua_State *L, struct program *p)
-{
-    for (int i = 0; i < p->resource_count; i++) {
-        const struct resource *r = &p->resources[i];
-        struct buf item = BUF_INIT;
-        buf_adds(&item, r->path);
-        buf_lit(&item, "/{id}");
-        struct str item_path = arena_str(p->arena, buf_str(&item));
-        buf_deinit(&item);
-        add_endpoint(L, p, HTTP_GET_, r->path,
-                     (struct endpoint){ENDPOINT_LIST, r->service, r, NULL});
-        if (!r->view)
-            add_endpoint(L, p, HTTP_POST_, r->path,
-                         (struct endpoint){ENDPOINT_CREATE, r->service, r, NULL});
-        add_endpoint(L, p, HTTP_GET_, item_path,
-                     (struct endpoint){ENDPOINT_ITEM, r->service, r, NULL});
-    }
-    for (int i = 0; i < p->route_count; i++) {
-        const struct route *r = &p->routes[i];
-        add_endpoint(L, p, r->method, r->path,
-                     (struct endpoint){ENDPOINT_ROUTE, r->service, NULL, r});
-    }
-}
-
 /* Owns the half-built program while reading may raise. */
 static int program_guard_gc(lua_State *L)
 {
@@ -479,7 +492,8 @@ struct program *program_read(lua_State *L, struct str system)
     read_breakers(L, top, p);
     read_hints(L, top, p);
     read_hosts(L, top, p);
-    fill_routers(L, p);
+    p->json_indent = flag_of(L, top, "json_indent");
+    program_fill_routers(L, p);
     *guard = NULL;
     lua_settop(L, top);
     return p;

@@ -4,6 +4,7 @@
 #include "breaker/breaker.h"
 #include "bus/bus.h"
 #include "http/router.h"
+#include "rest/page.h"
 #include "script/record.h"
 #include "script/task.h"
 
@@ -37,10 +38,11 @@ struct resource {
     struct service *service;
     struct store_table *table;
     struct record_shape shape;
-    struct str path, rel;
-    bool before_create, on_create;
-    bool view;      /* its rows are made of events; HTTP and scripts read them */
-    int key_column; /* of a view: one row for each of its values */
+    struct rest_shape rest; /* as HTTP sees it */
+    unsigned methods;       /* what HTTP may do, a bit (1 << HTTP_GET_) each */
+    bool guarded;           /* has a guard: also reads need its consent */
+    bool view;              /* its rows are made of events; HTTP and scripts read them */
+    int key_column;         /* of a view: one row for each of its values */
 };
 
 struct route {
@@ -50,13 +52,27 @@ struct route {
     struct str path;
 };
 
-enum endpoint_kind { ENDPOINT_LIST, ENDPOINT_ITEM, ENDPOINT_CREATE, ENDPOINT_ROUTE };
+enum endpoint_kind {
+    ENDPOINT_LIST,
+    ENDPOINT_ITEM,
+    ENDPOINT_CREATE,
+    ENDPOINT_REPLACE, /* PUT */
+    ENDPOINT_MERGE,   /* PATCH */
+    ENDPOINT_DELETE,
+    ENDPOINT_SEARCH, /* the list of finders */
+    ENDPOINT_FINDER,
+    ENDPOINT_ROUTE,
+    ENDPOINT_ROOT,     /* the list of all resources; of no service */
+    ENDPOINT_PROFILES, /* likewise */
+    ENDPOINT_PROFILE
+};
 
 struct endpoint {
     enum endpoint_kind kind;
-    struct service *service;
-    const struct resource *resource; /* LIST, ITEM, CREATE */
-    const struct route *route;       /* ROUTE */
+    struct service *service;          /* NULL: of ROOT and PROFILES */
+    const struct resource *resource;  /* NULL: of ROUTE, ROOT, PROFILES */
+    const struct rest_finder *finder; /* FINDER */
+    const struct route *route;        /* ROUTE */
 };
 
 struct program_breaker {
@@ -88,6 +104,7 @@ struct program {
     struct program_host *hosts;
     int host_count;
     struct http_router *gateway; /* everything reachable from outside */
+    bool json_indent;            /* answers of resources in the originals' layout */
 };
 
 /* Reads what core/script/lua/declare.lua collected: the normalised table at the top of L. Raises on
@@ -97,6 +114,9 @@ struct program *program_ref(struct program *p);
 /* The last one frees it; NULL is legal. Any thread. */
 void program_unref(struct program *p);
 struct service *program_service(const struct program *p, struct str name);
+/* Builds the routers, once everything else is read (program_routes.c). Raises on two of one path.
+ * [-0, +0, e] */
+void program_fill_routers(lua_State *L, struct program *p);
 /* The resource of that table name in a service, or NULL. */
 const struct resource *program_resource(const struct program *p, const struct service *s,
                                         struct str table);

@@ -3,8 +3,10 @@
  * answer or the problem. */
 #include "script/request.h"
 
+#include "base/json.h"
 #include "base/log.h"
 #include "http/problem.h"
+#include "rest/accept.h"
 #include "script/fail.h"
 
 #include <stdio.h>
@@ -55,6 +57,31 @@ void request_answer(struct request *r)
     buf_deinit(&text);
 }
 
+void request_lay_out(struct request *r)
+{
+    if (r->host->program->json_indent) {
+        struct buf compact = r->text;
+        r->text = (struct buf)BUF_INIT;
+        json_indent(&r->text, buf_str(&compact));
+        buf_deinit(&compact);
+    }
+    r->content_type = rest_accept_type(http_header_find(r->http, STR("Accept")));
+}
+
+void request_answer_hal(struct request *r, int status)
+{
+    request_lay_out(r);
+    r->status = status;
+    request_answer(r);
+}
+
+void request_add_etag(struct request *r, int64_t version)
+{
+    char *text = arena_alloc(r->arena, 24);
+    int n = snprintf(text, 24, "\"%lld\"", (long long)version);
+    request_add_header(r, STR("ETag"), (struct str){text, (size_t)n});
+}
+
 void request_fail(struct request *r, const struct task_error *e)
 {
     struct http_problem p = {
@@ -102,6 +129,38 @@ static void refuse_stopped(struct request *r)
     request_fail_code(r, ERR_STOPPED, text);
 }
 
+static bool is_read(const struct endpoint *e)
+{
+    switch (e->kind) {
+    case ENDPOINT_CREATE:
+    case ENDPOINT_REPLACE:
+    case ENDPOINT_MERGE:
+    case ENDPOINT_DELETE:
+    case ENDPOINT_ROUTE:
+        return false;
+    case ENDPOINT_LIST:
+    case ENDPOINT_ITEM:
+    case ENDPOINT_SEARCH:
+    case ENDPOINT_FINDER:
+    case ENDPOINT_ROOT:
+    case ENDPOINT_PROFILES:
+    case ENDPOINT_PROFILE:
+        break;
+    }
+    return true;
+}
+
+void request_read(struct request *r)
+{
+    enum endpoint_kind kind = r->endpoint->kind;
+    if (kind == ENDPOINT_ITEM)
+        request_read_item(r);
+    else if (kind == ENDPOINT_LIST || kind == ENDPOINT_FINDER)
+        request_read_list(r);
+    else
+        request_about(r);
+}
+
 static void run_endpoint(struct request *r)
 {
     if (!host_is_open(r->host, r->endpoint->service)) { /* it may have waited until here */
@@ -114,18 +173,10 @@ static void run_endpoint(struct request *r)
     }
     if (!request_repeat_enter(r))
         return;
-    switch (r->endpoint->kind) {
-    case ENDPOINT_LIST:
-        request_read_list(r);
-        break;
-    case ENDPOINT_ITEM:
-        request_read_item(r);
-        break;
-    case ENDPOINT_CREATE:
-    case ENDPOINT_ROUTE:
+    if (is_read(r->endpoint) && !(r->endpoint->resource != NULL && r->endpoint->resource->guarded))
+        request_read(r);
+    else
         request_start_task(r);
-        break;
-    }
 }
 
 static void delay_over(struct loop_timer *t)
@@ -139,7 +190,8 @@ static void apply_faults(struct request *r)
 {
     struct host *h = r->host;
     struct faults_roll roll;
-    if (!faults_roll(h->faults, r->endpoint->service->name, &roll)) {
+    if (r->endpoint->service == NULL ||
+        !faults_roll(h->faults, r->endpoint->service->name, &roll)) {
         run_endpoint(r);
         return;
     }
@@ -187,6 +239,24 @@ static void admit(struct request *r)
     bus_worker_wait(h->bus_worker, &r->waiter);
 }
 
+/* What an item's PATCH may be. */
+static bool takes_patches(const struct request *r)
+{
+    struct http_match match;
+    http_router_match(r->host->program->gateway, r->arena, HTTP_PATCH_, r->http->path, &match);
+    const struct endpoint *e = match.target;
+    return e != NULL && e->kind == ENDPOINT_MERGE;
+}
+
+static void answer_options(struct request *r)
+{
+    request_add_header(r, STR("Allow"), str_from(r->match.allow));
+    if (takes_patches(r))
+        request_add_header(r, STR("Accept-Patch"),
+                           STR("application/merge-patch+json, application/json"));
+    request_answer(r);
+}
+
 static void no_route(struct request *r)
 {
     char text[300];
@@ -202,13 +272,27 @@ static void no_route(struct request *r)
     }
     if (r->http->method == HTTP_OPTIONS_) {
         r->status = 200;
-        request_add_header(r, STR("Allow"), str_from(r->match.allow));
-        request_answer(r);
+        answer_options(r);
         return;
     }
     snprintf(text, sizeof(text), "Request method '%.*s' not supported",
              STR_ARG(r->http->method_name));
     request_fail_code(r, ERR_METHOD, text);
+}
+
+static struct str make_base(const struct request *r)
+{
+    size_t n = r->http->host.n + 7;
+    char *text = arena_alloc(r->arena, n);
+    memcpy(text, "http://", 7);
+    memcpy(text + 7, r->http->host.p, r->http->host.n);
+    return (struct str){text, n};
+}
+
+/* Do its rows come from a log that is not read to its end yet? */
+static bool is_being_made(const struct service *s, const struct host *h)
+{
+    return s != NULL && s->in_memory && !bus_is_rebuilt(h->bus);
 }
 
 void request_serve(struct host *h, struct http_exchange *x)
@@ -229,11 +313,12 @@ void request_serve(struct host *h, struct http_exchange *x)
     }
     http_router_match(h->program->gateway, a, r->http->method, r->http->path, &r->match);
     r->endpoint = r->match.target;
+    r->base = make_base(r);
     if (r->endpoint == NULL)
         no_route(r);
     else if (!host_is_open(h, r->endpoint->service))
         refuse_stopped(r);
-    else if (r->endpoint->service->in_memory && !bus_is_rebuilt(h->bus))
+    else if (is_being_made(r->endpoint->service, h))
         request_fail_code(r, ERR_STOPPED, "the service is starting: its views are being made");
     else
         admit(r);

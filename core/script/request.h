@@ -13,7 +13,8 @@ struct request {
     const struct endpoint *endpoint;
     struct http_match match;
     struct str correlation_id;
-    const struct json *body; /* CREATE: the parsed body */
+    struct str base;         /* what links begin with: "http://localhost:8088" */
+    const struct json *body; /* CREATE, REPLACE, MERGE: the parsed body */
 
     struct loop_timer timer; /* an injected delay, or the wait for room */
     struct bus_waiter waiter;
@@ -38,12 +39,23 @@ void request_fail_code(struct request *r, enum err_code code, const char *messag
 void request_answer(struct request *r);
 /* Adds a header to the answer; both borrowed until then. Drops what exceeds the array. */
 void request_add_header(struct request *r, struct str name, struct str value);
-/* GET of an item and of a collection need no script (request_read.c). */
+/* Makes `text`, which is compact, an answer in HAL: in the layout that the system asks for, of the
+ * type that the client does. */
+void request_lay_out(struct request *r);
+/* The same, and answers and ends the request. */
+void request_answer_hal(struct request *r, int status);
+/* Adds `ETag: "version"`. */
+void request_add_etag(struct request *r, int64_t version);
+/* GET and HEAD of resources need no script (request_read.c: rows; request_about.c: what there is).
+ */
 void request_read_item(struct request *r);
 void request_read_list(struct request *r);
+void request_about(struct request *r);
+/* One of the three above, by the endpoint. */
+void request_read(struct request *r);
 /* Fails the requests that wait for room or sit out a delay: the drain is over. */
 void request_cancel_waiting(struct host *h);
-/* Starts the task of a create or a route (request_task.c). */
+/* Starts the task of a change, a route, or of the guard of a read (request_task.c). */
 void request_start_task(struct request *r);
 /* What keys of calls that leave the process begin with: the client's Idempotency-Key, else made up;
  * the same for all runs of the request's task. */
@@ -56,5 +68,7 @@ void request_repeat_leave(struct request *r);
 /* Keep the answer with the effects, of a task_class. */
 bool request_repeat_seals(const struct task *t);
 void request_repeat_seal(struct task *t, struct store_unit *u);
+/* Parses the body of a change into `body`; ERR_MEDIA_TYPE or ERR_INVALID. */
+int request_parse_body(struct request *r, struct err *err);
 /* The request that a task serves, or NULL. */
 struct request *request_of_task(const struct task *t);

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* GET of rows: no script takes part, so none is started. Lists are written page by page under
- * back-pressure. */
-#include "rest/rest.h"
+/* GET and HEAD of rows: no script takes part, so none is started. Collections are written part by
+ * part under back-pressure, so that no answer, however long, lies in memory. */
+#include "base/json.h"
+#include "rest/accept.h"
+#include "rest/etag.h"
+#include "rest/hal.h"
 #include "script/request.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define PAGE_ROWS 256
+/* The first part holds an ordinary page; those after it about as many bytes as go out at once. */
+#define PART_FIRST 20
+#define PART_ROWS 256
+#define PART_BYTES (128 << 10)
 
 /* ---- one row ---- */
 
@@ -16,22 +22,44 @@ struct item_read {
     struct store_read read;
 };
 
+static void answer_links(struct request *r, struct buf *links)
+{
+    struct str value = arena_str(r->arena, buf_str(links));
+    buf_deinit(links);
+    request_add_header(r, STR("Link"), value);
+    r->status = 204;
+    request_answer(r);
+}
+
+static void answer_item(struct request *r, const struct store_row *row)
+{
+    const struct rest_shape *shape = &r->endpoint->resource->rest;
+    request_add_etag(r, row->version);
+    if (rest_etag_matches(http_header_find(r->http, STR("If-None-Match")), row->version)) {
+        r->status = 304;
+        request_answer(r);
+        return;
+    }
+    if (r->http->method == HTTP_HEAD_) {
+        struct buf links = BUF_INIT;
+        rest_hal_item_header(&links, shape, r->base, row->id);
+        answer_links(r, &links);
+        return;
+    }
+    rest_hal_item(&r->text, shape, r->base, row);
+    request_answer_hal(r, 200);
+}
+
 static void item_found(struct store_read *read)
 {
     struct item_read *i = read->owner;
     struct request *r = i->request;
-    if (read->failed) {
+    if (read->failed)
         request_fail_code(r, read->err.code, read->err.message);
-        return;
-    }
-    if (read->row_count == 0) {
+    else if (read->row_count == 0)
         request_fail_code(r, ERR_NOT_FOUND, "there is no row with this id");
-        return;
-    }
-    rest_write_row(&r->text, read->table, read->rows[0]);
-    r->status = 200;
-    r->content_type = STR("application/json");
-    request_answer(r);
+    else
+        answer_item(r, read->rows[0]);
 }
 
 void request_read_item(struct request *r)
@@ -52,37 +80,47 @@ void request_read_item(struct request *r)
     store_read_start(r->host->session, &i->read);
 }
 
-/* ---- all rows ---- */
+/* ---- many rows ---- */
 
-/* A list under way. The request's arena lives as long as the exchange, each page has one of its
- * own. */
+/* A collection under way. The request's arena lives as long as the exchange, each part has one of
+ * its own. */
 struct list_read {
     struct request *request;
+    struct rest_page page;
     struct store_read read;
-    struct buf text;
-    struct loop_defer next_page;
-    int64_t rows;
+    struct buf text, shown; /* a part, and the same as it is laid out */
+    struct json_indenter indenter;
+    struct loop_defer next_part;
+    int64_t rows, left; /* written so far; still wanted */
+    int64_t part;       /* rows of the next part */
     bool begun, reading, gone;
 };
+
+static void list_free(struct list_read *l)
+{
+    loop_defer_cancel(l->request->host->loop, &l->next_part);
+    if (l->read.arena != NULL)
+        arena_free(l->read.arena);
+    buf_deinit(&l->text);
+    buf_deinit(&l->shown);
+    json_indent_deinit(&l->indenter);
+}
 
 static void list_end(struct list_read *l)
 {
     struct http_exchange *x = l->request->x;
     l->request->host->open_requests--;
-    loop_defer_cancel(l->request->host->loop, &l->next_page);
-    if (l->read.arena != NULL)
-        arena_free(l->read.arena);
-    buf_deinit(&l->text);
+    list_free(l);
     http_stream_end(x);
 }
 
-static void read_page(struct list_read *l);
+static void read_part(struct list_read *l);
 
 static void list_drained(struct http_exchange *x)
 {
     struct list_read *l = http_exchange_data(x);
     if (!l->reading && !l->gone)
-        loop_defer(l->request->host->loop, &l->next_page);
+        loop_defer(l->request->host->loop, &l->next_part);
 }
 
 static void list_gone(struct http_exchange *x)
@@ -94,18 +132,6 @@ static void list_gone(struct http_exchange *x)
     list_end(l);
 }
 
-static void write_page(struct list_read *l)
-{
-    buf_clear(&l->text);
-    for (size_t i = 0; i < l->read.row_count; i++) {
-        buf_addc(&l->text, l->rows++ == 0 ? '[' : ',');
-        rest_write_row(&l->text, l->read.table, l->read.rows[i]);
-        l->read.after_id = l->read.rows[i]->id;
-    }
-    if (l->read.row_count < PAGE_ROWS)
-        buf_adds(&l->text, l->rows == 0 ? STR("[]") : STR("]"));
-}
-
 static void begin_list(struct list_read *l)
 {
     struct request *r = l->request;
@@ -113,73 +139,165 @@ static void begin_list(struct list_read *l)
     l->begun = true;
     http_exchange_set_data(r->x, l);
     http_exchange_on_gone(r->x, list_gone);
-    http_stream_begin(r->x, 200, STR("application/json"), &id, 1, list_drained);
+    http_stream_begin(r->x, 200, rest_accept_type(http_header_find(r->http, STR("Accept"))), &id, 1,
+                      list_drained);
 }
 
-/* A list that fits one page is an ordinary answer. */
+/* The part as it goes out. */
+static struct str show_part(struct list_read *l)
+{
+    if (!l->request->host->program->json_indent)
+        return buf_str(&l->text);
+    buf_clear(&l->shown);
+    json_indent_more(&l->indenter, &l->shown, buf_str(&l->text));
+    return buf_str(&l->shown);
+}
+
+/* A collection that is one part is an ordinary answer. */
 static void answer_whole(struct list_read *l)
 {
     struct request *r = l->request;
-    arena_free(l->read.arena);
     r->text = l->text;
-    r->status = 200;
-    r->content_type = STR("application/json");
-    request_answer(r);
+    l->text = (struct buf)BUF_INIT;
+    list_free(l);
+    request_answer_hal(r, 200);
 }
 
-static void page_found(struct store_read *read)
+static void list_failed(struct list_read *l)
 {
-    struct list_read *l = read->owner;
-    l->reading = false;
-    if (read->failed) {
-        log_event(LOG_ERROR, "a list could not be read", LOG_C("error", read->err.message));
-        if (l->begun) {
-            list_end(l);
-        } else {
-            arena_free(read->arena);
-            request_fail_code(l->request, read->err.code, read->err.message);
-        }
+    struct request *r = l->request;
+    struct err err = l->read.err;
+    log_event(LOG_ERROR, "a collection could not be read", LOG_C("error", err.message),
+              LOG_S("correlationId", r->correlation_id));
+    if (l->begun) {
+        list_end(l);
         return;
     }
-    bool last = read->row_count < PAGE_ROWS;
-    write_page(l);
-    if (!l->begun && last) {
+    list_free(l);
+    request_fail_code(r, err.code, err.message);
+}
+
+static void finish(struct list_read *l, int64_t total)
+{
+    rest_hal_end(&l->text, &l->page, l->request->base, total);
+    if (!l->begun) {
         answer_whole(l);
         return;
     }
-    if (!l->begun)
-        begin_list(l);
-    bool more = http_stream_write(l->request->x, buf_str(&l->text));
-    if (last)
-        list_end(l);
-    else if (more)
-        loop_defer(l->request->host->loop, &l->next_page);
+    http_stream_write(l->request->x, show_part(l));
+    list_end(l);
 }
 
-static void next_page(struct loop_defer *d)
+static void counted(struct store_read *read)
 {
-    read_page(list_entry(d, struct list_read, next_page));
+    struct list_read *l = read->owner;
+    l->reading = false;
+    if (read->failed)
+        list_failed(l);
+    else
+        finish(l, read->count);
 }
 
-static void read_page(struct list_read *l)
+static void count_rows(struct list_read *l)
 {
-    if (l->read.arena != NULL)
-        arena_free(l->read.arena);
-    l->read.arena = arena_new(32 << 10);
+    l->read.kind = STORE_READ_COUNT;
+    l->read.done = counted;
     l->reading = true;
     store_read_start(l->request->host->session, &l->read);
 }
 
+static void write_part(struct list_read *l)
+{
+    size_t start = l->text.n;
+    for (size_t i = 0; i < l->read.row_count; i++)
+        rest_hal_row(&l->text, &l->page, l->request->base, l->read.rows[i], l->rows++ == 0);
+    if (l->read.row_count == 0)
+        return;
+    size_t average = (l->text.n - start) / l->read.row_count + 1;
+    l->part = (int64_t)(PART_BYTES / average);
+    l->part = l->part < 1 ? 1 : l->part > PART_ROWS ? PART_ROWS : l->part;
+    l->left -= (int64_t)l->read.row_count;
+    if (l->page.order_count > 0) {
+        l->read.offset += (int64_t)l->read.row_count;
+        return;
+    }
+    l->read.offset = 0;
+    l->read.after_id = l->read.rows[l->read.row_count - 1]->id;
+}
+
+static void part_found(struct store_read *read)
+{
+    struct list_read *l = read->owner;
+    l->reading = false;
+    if (read->failed) {
+        list_failed(l);
+        return;
+    }
+    bool exhausted = (int64_t)read->row_count < read->limit;
+    int64_t before = rest_page_offset(&l->page);
+    write_part(l);
+    if (exhausted && (l->rows > 0 || before == 0)) {
+        finish(l, before + l->rows);
+    } else if (exhausted || l->left == 0) {
+        count_rows(l);
+    } else {
+        if (!l->begun)
+            begin_list(l);
+        if (http_stream_write(l->request->x, show_part(l)))
+            loop_defer(l->request->host->loop, &l->next_part);
+        buf_clear(&l->text);
+    }
+}
+
+static void next_part(struct loop_defer *d)
+{
+    read_part(list_entry(d, struct list_read, next_part));
+}
+
+static void read_part(struct list_read *l)
+{
+    if (l->read.arena != NULL)
+        arena_free(l->read.arena);
+    l->read.arena = arena_new(32 << 10);
+    l->read.limit = l->left < l->part ? l->left : l->part;
+    l->reading = true;
+    store_read_start(l->request->host->session, &l->read);
+}
+
+static void answer_head(struct request *r)
+{
+    struct buf links = BUF_INIT;
+    if (r->endpoint->kind == ENDPOINT_LIST) {
+        rest_hal_list_header(&links, &r->endpoint->resource->rest, r->base);
+        answer_links(r, &links);
+        return;
+    }
+    r->status = 204;
+    request_answer(r);
+}
+
 void request_read_list(struct request *r)
 {
+    struct err err;
     struct list_read *l = arena_zalloc(r->arena, sizeof(*l));
+    if (rest_page_read(&l->page, &r->endpoint->resource->rest, r->endpoint->finder, r->http->query,
+                       r->arena, &err) != 0) {
+        request_fail_code(r, err.code, err.message);
+        return;
+    }
+    if (r->http->method == HTTP_HEAD_) {
+        answer_head(r);
+        return;
+    }
     l->request = r;
-    l->next_page.fn = next_page;
+    l->next_part.fn = next_part;
+    l->part = PART_FIRST;
+    l->left = l->page.paged ? l->page.size : INT64_MAX;
     l->read.kind = STORE_READ_FIND;
-    l->read.table = r->endpoint->resource->table;
-    l->read.order_column = STORE_COLUMN_ID;
-    l->read.limit = PAGE_ROWS;
-    l->read.done = page_found;
+    l->read.offset = rest_page_offset(&l->page);
+    l->read.done = part_found;
     l->read.owner = l;
-    read_page(l);
+    rest_page_ask(&l->page, &l->read);
+    rest_hal_begin(&l->text, &l->page);
+    read_part(l);
 }

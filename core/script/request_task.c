@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Creates and routes as tasks: dispatch.lua runs the script's functions, this side gives it bodies
- * and takes answers. */
+/* Changes, routes and guards as tasks: dispatch.lua runs the script's functions, this side gives it
+ * bodies and takes answers. */
+#include "rest/hal.h"
 #include "rest/rest.h"
 #include "script/fail.h"
 #include "script/frozen.h"
@@ -9,6 +10,7 @@
 
 #include <lauxlib.h>
 
+#include <assert.h>
 #include <stdlib.h>
 
 static void push_dispatch(lua_State *L, struct host *h, const char *name)
@@ -30,45 +32,69 @@ static void push_str(lua_State *L, struct str s)
     lua_pushlstring(L, s.p, s.n);
 }
 
-/* ---- create ---- */
+/* ---- changes of rows ---- */
 
-static int create_enter(lua_State *L, struct task *t)
+/* function(resource, service, correlation id, id or nil) */
+static int change_enter(lua_State *L, struct task *t)
 {
+    static const char *const names[] = {
+        [ENDPOINT_CREATE] = "create",
+        [ENDPOINT_REPLACE] = "replace",
+        [ENDPOINT_MERGE] = "merge",
+        [ENDPOINT_DELETE] = "delete",
+    };
     struct request *r = t->owner;
-    push_dispatch(L, t->host, "create");
+    int64_t id;
+    push_dispatch(L, t->host, names[r->endpoint->kind]);
     push_member(L, t->host->resources_ref, r->endpoint->resource->number);
     push_str(L, t->service->name);
     push_str(L, t->correlation_id);
-    return 3;
+    if (r->match.param_count > 0 && str_to_int(r->match.params[0], &id))
+        lua_pushinteger(L, id);
+    else
+        lua_pushnil(L);
+    return 4;
 }
 
 static void add_location(struct request *r, int64_t id)
 {
     struct buf out = BUF_INIT;
-    buf_lit(&out, "http://");
-    buf_adds(&out, r->http->host);
-    buf_adds(&out, r->endpoint->resource->path);
+    buf_adds(&out, r->base);
+    buf_adds(&out, r->endpoint->resource->rest.path);
     buf_addc(&out, '/');
     buf_add_int(&out, id);
     request_add_header(r, STR("Location"), arena_str(r->arena, buf_str(&out)));
     buf_deinit(&out);
 }
 
-/* Results: the row, the status. */
-static void create_leave(lua_State *L, struct task *t)
+/* Results: the row or nil, the status. The row is written as the unit leaves it, with what hooks
+ * changed afterwards; a body only if the client said which it accepts. */
+static void change_leave(lua_State *L, struct task *t)
 {
     struct request *r = t->owner;
-    struct record *record = record_at(L, 1);
-    if (record == NULL || record->table != r->endpoint->resource->table)
-        fail_misuse(L, "before_create of %.*s returned something that is no row of it",
-                    STR_ARG(r->endpoint->resource->table->name));
+    const struct resource *resource = r->endpoint->resource;
+    enum endpoint_kind kind = r->endpoint->kind;
     r->status = (int)lua_tointeger(L, 2);
-    r->content_type = STR("application/json");
+    r->content_type = (struct str){NULL, 0};
     r->header_count = 0;
     buf_clear(&r->text);
-    rest_write_row(&r->text, record->table, record->row);
-    if (r->status == 201)
-        add_location(r, record->row->id);
+    if (r->status == 204)
+        return;
+    struct record *record = record_at(L, 1);
+    assert(record != NULL && record->table == resource->table);
+    int64_t version;
+    const struct store_row *row = lib_store_newest(t->root, record, &version);
+    if (version > 0)
+        request_add_etag(r, version);
+    if (r->status == 201 || kind == ENDPOINT_REPLACE)
+        add_location(r, row->id);
+    bool found = kind == ENDPOINT_CREATE && r->status == 200;
+    if (found || http_header_find(r->http, STR("Accept")).p != NULL) {
+        rest_hal_item(&r->text, &resource->rest, r->base, row);
+        request_lay_out(r);
+    } else if (r->status == 200) {
+        r->status = 204;
+    }
 }
 
 static void request_ended(struct task *t, const struct task_error *error)
@@ -80,8 +106,38 @@ static void request_ended(struct task *t, const struct task_error *error)
         request_answer(r);
 }
 
-static const struct task_class create_class = {create_enter, create_leave, request_repeat_seal,
+static const struct task_class change_class = {change_enter, change_leave, request_repeat_seal,
                                                request_repeat_seals, request_ended};
+
+/* ---- the guard of a read ---- */
+
+static int guard_enter(lua_State *L, struct task *t)
+{
+    struct request *r = t->owner;
+    push_dispatch(L, t->host, "guard");
+    push_member(L, t->host->resources_ref, r->endpoint->resource->number);
+    push_str(L, t->service->name);
+    push_str(L, t->correlation_id);
+    push_str(L, r->endpoint->kind == ENDPOINT_ITEM ? STR("read") : STR("list"));
+    return 4;
+}
+
+static void guard_leave(lua_State *L, struct task *t)
+{
+    (void)L;
+    (void)t;
+}
+
+static void guard_ended(struct task *t, const struct task_error *error)
+{
+    struct request *r = t->owner;
+    if (error != NULL)
+        request_fail(r, error);
+    else
+        request_read(r);
+}
+
+static const struct task_class guard_class = {guard_enter, guard_leave, NULL, NULL, guard_ended};
 
 /* ---- route ---- */
 
@@ -149,38 +205,48 @@ static const struct task_class route_class = {route_enter, route_leave, request_
 
 /* ---- starting ---- */
 
-/* The body of a create: parsed here, so that a bad one costs no coroutine. False if the request was
- * answered. */
-static bool parse_body(struct request *r)
+int request_parse_body(struct request *r, struct err *err)
 {
-    struct err err;
-    if (!rest_is_json(http_header_find(r->http, STR("Content-Type")))) {
-        request_fail_code(r, ERR_MEDIA_TYPE,
-                          "the body must be JSON (Content-Type: application/json)");
-        return false;
-    }
-    if (r->http->body.n == 0) {
-        request_fail_code(r, ERR_INVALID, "a JSON body is required");
-        return false;
-    }
+    if (!rest_is_json(http_header_find(r->http, STR("Content-Type"))))
+        return err_set(err, ERR_MEDIA_TYPE,
+                       "the body must be JSON (Content-Type: application/json)");
+    if (r->http->body.n == 0)
+        return err_set(err, ERR_INVALID, "a JSON body is required");
     struct json *j = arena_alloc(r->arena, sizeof(*j));
-    if (json_parse(r->arena, r->http->body, 64, j, &err) != 0) {
-        err_wrap(&err, "JSON parse error");
-        request_fail_code(r, ERR_INVALID, err.message);
-        return false;
-    }
+    if (json_parse(r->arena, r->http->body, 64, j, err) != 0)
+        return err_wrap(err, "JSON parse error");
     r->body = j;
-    return true;
+    return 0;
+}
+
+static const struct task_class *class_of(const struct endpoint *e)
+{
+    switch (e->kind) {
+    case ENDPOINT_CREATE:
+    case ENDPOINT_REPLACE:
+    case ENDPOINT_MERGE:
+    case ENDPOINT_DELETE:
+        return &change_class;
+    case ENDPOINT_ROUTE:
+        return &route_class;
+    default:
+        return &guard_class;
+    }
 }
 
 void request_start_task(struct request *r)
 {
     struct host *h = r->host;
-    bool create = r->endpoint->kind == ENDPOINT_CREATE;
-    if (create && !parse_body(r))
+    const struct task_class *class = class_of(r->endpoint);
+    struct err err;
+    /* Parsed here, so that a bad body costs no coroutine; but a guard comes first. */
+    bool has_body = class == &change_class && r->endpoint->kind != ENDPOINT_DELETE;
+    if (has_body && !r->endpoint->resource->guarded && request_parse_body(r, &err) != 0) {
+        request_fail_code(r, err.code, err.message);
         return;
+    }
     struct task_conf conf = {
-        .class = create ? &create_class : &route_class,
+        .class = class,
         .owner = r,
         .service = r->endpoint->service,
         .correlation_id = r->correlation_id,
@@ -192,5 +258,6 @@ void request_start_task(struct request *r)
 
 struct request *request_of_task(const struct task *t)
 {
-    return t->class == &create_class || t->class == &route_class ? t->owner : NULL;
+    bool serves = t->class == &change_class || t->class == &route_class || t->class == &guard_class;
+    return serves ? t->owner : NULL;
 }

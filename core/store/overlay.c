@@ -121,19 +121,27 @@ static int compare_values(const struct value *a, const struct value *b)
     return left == 1 ? compare_numbers(a, b) : compare_text(a->s, b->s);
 }
 
+static int compare_by(int column, const struct store_row *a, const struct store_row *b)
+{
+    if (column == STORE_COLUMN_ID)
+        return compare_ints(a->id, b->id);
+    return compare_values(&a->values[column], &b->values[column]);
+}
+
 static int compare_rows(const void *left, const void *right, void *read)
 {
     const struct store_read *r = read;
     const struct store_row *a = *(struct store_row *const *)left;
     const struct store_row *b = *(struct store_row *const *)right;
-    int order;
-    if (r->order_column == STORE_COLUMN_ID)
-        order = compare_ints(a->id, b->id);
-    else
-        order = compare_values(&a->values[r->order_column], &b->values[r->order_column]);
+    bool descending = r->descending;
+    int order = compare_by(r->order_column, a, b);
+    for (int i = 0; order == 0 && i < r->more_count; i++) {
+        descending = r->more[i].descending;
+        order = compare_by(r->more[i].column, a, b);
+    }
     if (order == 0)
         order = compare_ints(a->id, b->id);
-    return r->descending ? -order : order;
+    return descending ? -order : order;
 }
 
 /* Does the scope itself say all that there is to know about the row? */

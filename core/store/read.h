@@ -11,11 +11,17 @@ enum store_read_kind {
 };
 
 #define STORE_CONDS 8
+#define STORE_ORDERS 4
 #define STORE_COLUMN_ID (-1)
 
 struct store_cond {
     int column;         /* or STORE_COLUMN_ID */
     struct value value; /* VALUE_NULL matches null */
+};
+
+struct store_order {
+    int column; /* or STORE_COLUMN_ID */
+    bool descending;
 };
 
 /* One read. Embed it; zero it; fill the inputs. `done` runs exactly once, on the session's thread:
@@ -26,8 +32,11 @@ struct store_read {
     int64_t id; /* GET */
     struct store_cond conds[STORE_CONDS];
     int cond_count;
-    int order_column; /* FIND: STORE_COLUMN_ID or a column, then by id in the same direction */
+    int order_column; /* FIND: STORE_COLUMN_ID or a column, then `more`, then by id; the id in the
+                         direction of the last one given */
     bool descending;
+    struct store_order more[STORE_ORDERS - 1];
+    int more_count;
     int64_t after_id; /* FIND by id ascending: only ids above; 0 = all */
     int64_t limit;    /* 0 = none */
     int64_t offset;

@@ -64,16 +64,23 @@ local breaker_handle = {}
 
 ---@class resource_options
 ---@field before_create? function
+---@field before_delete? function
+---@field before_update? function
 ---@field fields? table
 ---@field finders? table
+---@field guard? function
 ---@field id? string
+---@field methods? table
 ---@field on_create? function
+---@field on_delete? function
+---@field on_update? function
 ---@field path? string
 ---@field rel? string
 ---@field service? string
 ---@field unique? table
 
 ---@class route_options
+---@field guard? function
 ---@field handle? function
 ---@field method? string
 ---@field path? string

@@ -61,7 +61,7 @@ def desk(**options):
 def wish(server, wisher, what):
     answer = server.request("POST", "/wishes", {"wisher": wisher, "what": what})
     assert answer.status == 201, answer
-    return answer.json["id"]
+    return answer.id
 
 
 def letters(server, query=""):
@@ -71,7 +71,7 @@ def letters(server, query=""):
 
 
 def granted(server):
-    return sorted(row["what"] for row in server.request("GET", "/grants").json)
+    return sorted(row["what"] for row in server.rows("/grants"))
 
 
 @case("PATH-4j GET /admin/events filters by type, service, key and start, and keeps to its limit")
@@ -207,7 +207,7 @@ def held():
     server.start()
     wish(server, "bob", "cup")
     eventually(lambda: granted(server) == ["book", "cup", "patience", "pen"], "all are granted, once each")
-    grants = {row["what"]: row["id"] for row in server.request("GET", "/grants").json}
+    grants = {row["what"]: row["id"] for row in server.rows("/grants")}
     assert grants["patience"] < grants["book"], grants
     assert letters(server) == [] and held_count(server) == 0
 
@@ -309,10 +309,10 @@ def faults():
     other = {"delivery": {"error_rate": 1.0}}
     assert server.admin("PUT", "/admin/faults", other).status == 200
     assert list(server.admin("GET", "/admin/faults").json) == ["delivery"]
-    assert server.request("GET", "/payments").json == []
+    assert server.rows("/payments") == []
     assert server.admin("DELETE", "/admin/faults").status == 204
     assert server.admin("GET", "/admin/faults").json == {}
-    assert server.request("GET", "/deliveries").json == []
+    assert server.rows("/deliveries") == []
 
 
 @case("PATH-5h faults of an unknown service or kind are refused, change nothing, and none outlive a restart")

@@ -82,13 +82,13 @@ def hall(**options):
 def counter(server, name, **fields):
     answer = server.request("POST", "/counters", {"name": name, **fields})
     assert answer.status == 201, answer
-    return answer.json["id"]
+    return answer.id
 
 
 def row(server, number):
     answer = server.request("GET", f"/counters/{number}")
     assert answer.status == 200, answer
-    return answer.json
+    return answer.row
 
 
 def clients(server, count, each, path, body=None):
@@ -129,8 +129,8 @@ def unique():
     for answer in answers:
         if answer is not made[0]:
             assert_refused(answer, "exists")
-    assert [r["id"] for r in server.request("GET", "/counters").json] == [first, made[0].json["id"]]
-    assert counter(server, "c") > made[0].json["id"]
+    assert [r["id"] for r in server.rows("/counters")] == [first, made[0].id]
+    assert counter(server, "c") > made[0].id
 
 
 @case("PATH-3e a script takes its other branch when the row exists already, also among 32 at once")
@@ -140,7 +140,7 @@ def ensure():
     assert len([a for a in answers if a.get("made")]) == 1, answers
     assert len({a["id"] for a in answers}) == 1, answers
     assert {a.get("code") for a in answers} == {None, "exists"}, answers
-    assert len(server.request("GET", "/counters").json) == 1
+    assert len(server.rows("/counters")) == 1
 
 
 @case("PATH-8f 64 clients on one hot row through store.add lose nothing", seconds=120)
@@ -186,7 +186,7 @@ def whole():
     server = hall()
     answer = server.request("POST", "/half")
     assert answer.status == 422, answer
-    assert server.request("GET", "/counters").json == []
+    assert server.rows("/counters") == []
     assert server.events() == []
     assert counter(server, "half") >= 1
 
@@ -196,7 +196,7 @@ def deleted():
     server = hall()
     answer = server.request("POST", "/gone")
     assert answer.status == 200 and answer.json == {"there": False, "updated": False}, answer
-    assert server.request("GET", "/counters").json == []
+    assert server.rows("/counters") == []
 
 
 @case("PATH-3i ids only rise, over a clean stop and over kill -9")
@@ -210,7 +210,7 @@ def ids():
     assert server.restart().running()
     seen += [counter(server, f"c{i}") for i in range(5)]
     assert seen == sorted(set(seen)), seen
-    assert [r["id"] for r in server.request("GET", "/counters").json] == seen
+    assert [r["id"] for r in server.rows("/counters")] == seen
 
 
 @case("PATH-3j a field that is declared later is added, and a unique key still holds after a restart")

@@ -129,7 +129,7 @@ class Load:
             self.wrong.append(answer)
         answer = connection.request("POST", "/notes", {"what": "x"})
         if answer.status == 201:
-            self.notes.append(answer.json["id"])
+            self.notes.append(answer.id)
         else:
             self.wrong.append(answer)
 
@@ -148,9 +148,7 @@ class Load:
 
 
 def ids(server, path):
-    answer = server.request("GET", path, seconds=60)
-    assert answer.status == 200, answer
-    return answer.json
+    return server.rows(path)
 
 
 def settled(server):
@@ -303,11 +301,11 @@ def returns():
 @case("G3 while a policy is away its events wait for it, and it begins where it left off")
 def away():
     server = twin()
-    first = [server.request("POST", "/notes", {"what": "a"}).json["id"] for _ in range(5)]
+    first = [server.request("POST", "/notes", {"what": "a"}).id for _ in range(5)]
     assert_each_once(server, first)
     os.remove(os.path.join(server.scripts, WITNESS))
     reload(server)
-    second = [server.request("POST", "/notes", {"what": "b"}).json["id"] for _ in range(5)]
+    second = [server.request("POST", "/notes", {"what": "b"}).id for _ in range(5)]
     assert set(copied(server)) == set(first)
     server.restart()
     assert set(copied(server)) == set(first)
@@ -343,7 +341,7 @@ def starts():
 @case("RULES-1d a field added by a reload is in the rows, old ones and new ones, and stays over a restart")
 def field():
     server = twin()
-    old = server.request("POST", "/notes", {"what": "a"}).json["id"]
+    old = server.request("POST", "/notes", {"what": "a"}).id
     assert_each_once(server, [old])
     write_files(server.scripts, {THERE: there(1, ', text "colour" { default = "red" }, integer "weight"')})
     answer = reload(server)
@@ -353,7 +351,7 @@ def field():
     made = server.request("POST", "/copies", {"noteId": 5, "weight": 7})
     assert made.status == 201, made
     for _ in range(2):
-        row = server.request("GET", f"/copies/{made.json['id']}").json
+        row = server.request("GET", f"/copies/{made.id}").json
         assert (row["colour"], row["weight"]) == ("red", 7), row
         server.restart()
     write_files(server.scripts, {THERE: there(1)})
@@ -361,7 +359,7 @@ def field():
     assert "weight" not in ids(server, "/copies")[0], "a field that is no longer declared is hidden"
     write_files(server.scripts, {THERE: there(1, ', text "colour" { default = "red" }, integer "weight"')})
     assert reload(server)["changes"] == []
-    assert server.request("GET", f"/copies/{made.json['id']}").json["weight"] == 7
+    assert server.request("GET", f"/copies/{made.id}").json["weight"] == 7
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def create(server, row):
 
 
 def rows(server):
-    return server.request("GET", "/notes").json
+    return server.rows("/notes")
 
 
 @case("RULES-3c renamed_from keeps the values, while the old generation still writes by the old name, and back again")
@@ -181,7 +181,7 @@ def ask(path, sql):
 def prune():
     server = lab('text "what"', "integer \"n\" { index = true }", **{"routes/lab/stamps.lua": STAMPS})
     create(server, {"what": "kept", "n": 7})
-    assert server.request("POST", "/stamps", {"colour": "blue"}).json["id"] == 1
+    assert server.request("POST", "/stamps", {"colour": "blue"}).id == 1
     os.remove(os.path.join(server.scripts, "routes/lab/stamps.lua"))
     put(server, 'text "title" { renamed_from = "what" }')
     reload(server)
@@ -211,8 +211,8 @@ def prune():
     write_files(server.scripts, {"routes/lab/stamps.lua": STAMPS})
     put(server, 'text "title" { renamed_from = "what" }', 'text "n"')  # of another type than the one that is gone
     reload(server)
-    assert server.request("GET", "/stamps").json == []
-    assert server.request("POST", "/stamps", {"colour": "red"}).json["id"] > 1  # an id is never used again
+    assert server.rows("/stamps") == []
+    assert server.request("POST", "/stamps", {"colour": "red"}).id > 1  # an id is never used again
 
 
 if __name__ == "__main__":

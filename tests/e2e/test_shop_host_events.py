@@ -55,11 +55,11 @@ def policies_react():
     server = desk()
     for _ in range(3):
         assert server.admin("POST", "/admin/reload").status == 200
-    eventually(lambda: len(server.request("GET", "/notes").json) == 3, "three notes")
+    eventually(lambda: len(server.rows("/notes")) == 3, "three notes")
     server.restart()
     assert server.admin("POST", "/admin/reload").status == 200
-    eventually(lambda: len(server.request("GET", "/notes").json) == 4, "a fourth note")
-    numbers = sorted(n["number"] for n in server.request("GET", "/notes").json)
+    eventually(lambda: len(server.rows("/notes")) == 4, "a fourth note")
+    numbers = sorted(n["number"] for n in server.rows("/notes"))
     assert numbers == sorted(e["payload"]["generation"] for e in own(server)), numbers
 
 

@@ -75,8 +75,8 @@ def replay():
         assert again.headers["Content-Type"] == first.headers["Content-Type"]
         assert again.headers["Idempotency-Replayed"] == "true"
     other = server.request("POST", "/orders", ORDER, key("order-2"))
-    assert other.status == 201 and other.json["id"] != first.json["id"]
-    assert len(server.request("GET", "/orders").json) == len(server.request("GET", "/payments").json) == 2
+    assert other.status == 201 and other.id != first.id
+    assert len(server.rows("/orders")) == len(server.rows("/payments")) == 2
     assert len(server.events(type="Ordered")) == 2
 
 
@@ -87,7 +87,7 @@ def reused():
     for path, body in (("/orders", {**ORDER, "qty": 2}), ("/orders?x=1", ORDER), ("/orders/", ORDER)):
         refused = server.request("POST", path, body, key("k"))
         assert refused.status == 422 and refused.json["code"] == "key_reused", (path, refused)
-    assert len(server.request("GET", "/orders").json) == 1
+    assert len(server.rows("/orders")) == 1
     assert server.request("POST", "/payments", {"orderId": 9}, key("k")).status == 201, "keys are a service's own"
 
 
@@ -106,7 +106,7 @@ def running():
     assert again.status == answers[0].status == 202 and again.json == {"slept": 1500}
     assert again.headers["X-Note"] == "kept" and again.headers["Location"] == "/notes/1"
     assert again.headers["Idempotency-Replayed"] == "true"
-    assert len(server.request("GET", "/notes").json) == 1
+    assert len(server.rows("/notes")) == 1
 
 
 @case("G8 32 clients with one key at once: one effect, and each gets its answer in the end")
@@ -126,7 +126,7 @@ def at_once():
     for thread in threads:
         thread.join()
     assert len(got) == 32 and len({answer.body for answer in got}) == 1
-    assert len(server.request("GET", "/orders").json) == len(server.request("GET", "/payments").json) == 1
+    assert len(server.rows("/orders")) == len(server.rows("/payments")) == 1
 
 
 @case("G8 what failed has left no key: a repeat runs; what was answered and stored is kept whatever its status")
@@ -136,12 +136,12 @@ def failed():
         for _ in range(2):
             answer = server.request("POST", "/fail", {"status": status}, key(f"f{status}"))
             assert answer.status == status and "Idempotency-Replayed" not in answer.headers, answer
-    assert server.request("GET", "/notes").json == []
+    assert server.rows("/notes") == []
     for repeated in (False, True):
         answer = server.request("POST", "/no", {}, key("no"))
         assert answer.status == 404 and answer.json == {"no": True}
         assert ("Idempotency-Replayed" in answer.headers) == repeated
-    assert len(server.request("GET", "/notes").json) == 1
+    assert len(server.rows("/notes")) == 1
     bad = server.request("POST", "/notes", b"{", {"Content-Type": "application/json", **key("bad")})
     assert bad.status == 400
     assert server.request("POST", "/notes", {"n": 1}, key("bad")).status == 201, "a refused request kept its key"
@@ -157,7 +157,7 @@ def syntax():
     assert server.request("POST", "/till", {}, key('"a-1"')).status == 200
     assert "Idempotency-Replayed" in server.request("POST", "/till", {}, key("a-1")).headers
     assert server.request("POST", "/till", {}, key('"with space \\"and\\" quotes"')).status == 200
-    assert len(server.request("GET", "/sums").json) == 3
+    assert len(server.rows("/sums")) == 3
     for _ in range(2):
         assert "Idempotency-Replayed" not in server.request("GET", "/read", None, key("a-1")).headers
 
@@ -172,7 +172,7 @@ def kept():
     again = server.request("POST", "/large", {"n": 300 * 1024}, key("l"))
     assert len(large.body) == 300 * 1024 and again.status == 200 and again.body == b""
     assert again.headers["Idempotency-Replayed"] == "true"
-    assert len(server.request("GET", "/notes").json) == 1
+    assert len(server.rows("/notes")) == 1
 
 
 if __name__ == "__main__":

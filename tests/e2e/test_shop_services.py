@@ -75,11 +75,11 @@ def service(server, name):
 def order(server):
     answer = server.request("POST", "/orders", ORDER)
     assert answer.status == 201, answer
-    return answer.json["id"]
+    return answer.id
 
 
 def names(server, path):
-    return [row["name"] for row in server.request("GET", path).json]
+    return [row["name"] for row in server.rows(path)]
 
 
 @case("SHOP-4a payment is stopped: an order is a 5xx and leaves no row and no event; payment is started: 201")
@@ -87,8 +87,8 @@ def stop_payment():
     server = Server("bookmarket")
     order(server)
     eventually(lambda: len(server.events()) == 4, "the first order is told")
-    eventually(lambda: server.request("GET", "/orders").json[0]["status"] == "Shipped", "the order hears of it")
-    orders, payments = server.request("GET", "/orders").json, server.request("GET", "/payments").json
+    eventually(lambda: server.rows("/orders")[0]["status"] == "Shipped", "the order hears of it")
+    orders, payments = server.rows("/orders"), server.rows("/payments")
     stop(server, "payment")
     for _ in range(5):
         answer = server.request("POST", "/orders", ORDER)
@@ -96,10 +96,10 @@ def stop_payment():
     answer = server.request("GET", "/payments")
     assert answer.status == 503 and answer.json["code"] == "stopped", answer
     assert int(answer.headers["retry-after"]) >= 1, answer.headers
-    assert server.request("GET", "/orders").json == orders
+    assert server.rows("/orders") == orders
     assert len(server.events()) == 4, server.events()
     start(server, "payment")
-    assert server.request("GET", "/payments").json == payments
+    assert server.rows("/payments") == payments
     made = order(server)
     eventually(lambda: len(server.events()) == 8, "the second order is told")
     assert [e["payload"]["orderId"] for e in server.events(type="Paid")] == [orders[0]["id"], made]
@@ -107,8 +107,8 @@ def stop_payment():
 
 def deliveries_are_complete(server, orders):
     """Each order has one delivery, in the order of the log where the key is the same, and one alarm."""
-    eventually(lambda: len(server.request("GET", "/bookAlarms").json) == len(orders), "an alarm for each order", 60)
-    rows = server.request("GET", "/deliveries").json
+    eventually(lambda: len(server.rows("/bookAlarms")) == len(orders), "an alarm for each order", 60)
+    rows = server.rows("/deliveries")
     assert sorted(row["orderId"] for row in rows) == sorted(orders)
     shipped = server.events(type="Shipped")
     assert sorted(e["payload"]["orderId"] for e in shipped) == sorted(orders)
@@ -237,7 +237,7 @@ def cancels():
     assert answers[0].status == 503 and answers[0].json["code"] == "stopped", answers
     assert names(server, "/asks") == []
     start(server, "back")
-    rows = eventually(lambda: server.request("GET", "/answers").json, "the event is tried again")
+    rows = eventually(lambda: server.rows("/answers"), "the event is tried again")
     assert [(row["name"], row["try"]) for row in rows] == [("slow", 1)], rows
 
 

@@ -63,7 +63,7 @@ def count(server, first, last, things=50):
 def boards(server):
     answer = server.request("GET", "/boards")
     assert answer.status == 200, answer
-    return {row["thing"]: row for row in answer.json}
+    return {row["thing"]: row for row in answer.json["_embedded"]["boards"]}
 
 
 def check(rows, events, things=50):
@@ -150,7 +150,7 @@ def starting():
         if announced:
             assert ready == 200 and answer.status == 200, (ready, answer)
         if answer.status == 200:
-            check({row["thing"]: row for row in answer.json}, 2000)
+            check({row["thing"]: row for row in answer.json["_embedded"]["boards"]}, 2000)
         else:
             assert ready == 503 and answer.status == 503 and answer.headers["retry-after"], (ready, answer)
             refused += 1

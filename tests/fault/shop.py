@@ -44,7 +44,7 @@ class Customers:
         while self._open.is_set() and not self._over.is_set():
             answer = connection.request("POST", "/orders", ORDER)
             if answer.status == 201:
-                self.accepted.append(answer.json["id"])
+                self.accepted.append(answer.id)
             else:
                 self.refused[answer.status] += 1
                 self._over.wait(0.005)
@@ -94,9 +94,7 @@ def all_shipped(server):
 
 
 def rows(server, path):
-    answer = server.request("GET", path, seconds=60)
-    assert answer.status == 200, f"{path}: {answer}"
-    return answer.json
+    return server.rows(path)
 
 
 def assert_each_once(what, counted, expected):

@@ -74,7 +74,7 @@ def disk_full():
         assert answer.status == 507, f"filling {fillings}: {answer}"
         assert answer.json["code"] == "disk_full", answer
         known = customers.accepted[-1]
-        assert server.request("GET", f"/orders/{known}").json["id"] == known
+        assert server.request("GET", f"/orders/{known}").id == known
         count = len(customers.accepted)
         assert len(rows(server, "/orders")) >= count
         assert server.admin("GET", "/admin/events?limit=1").status == 200
@@ -82,7 +82,7 @@ def disk_full():
         filler.remove()
         answer = eventually(lambda: (lambda a: a.status == 201 and a)(server.request("POST", "/orders", ORDER)),
                             "an order is accepted again")
-        customers.accepted.append(answer.json["id"])
+        customers.accepted.append(answer.id)
     customers.leave()
     assert server.running() and server.process.pid == pid, "it was not the same process all the time"
     assert set(customers.refused) <= {507, 503}, dict(customers.refused)
@@ -243,7 +243,7 @@ def no_folder():
         made.write("not a folder\n")
     assert_refuses([file], "--data", os.path.join(file, "data"))
     server = Server("bookmarket")
-    assert request(server.gateway, "GET", "/orders").json == []
+    assert server.rows("/orders") == []
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class Shoppers:
                 self._over.wait(0.02)
                 continue
             if answer.status == 201:
-                self.accepted.append(answer.json["id"])
+                self.accepted.append(answer.id)
                 return
             self.refused[answer.status] += 1
             if answer.status == 502 and "422" in answer.json["message"]:
@@ -63,8 +63,8 @@ class Shoppers:
 
 
 def check(order, payment, accepted):
-    orders = {row["id"] for row in order.request("GET", "/orders", seconds=60).json}
-    payments = collections.Counter(row["orderId"] for row in payment.request("GET", "/payments", seconds=60).json)
+    orders = {row["id"] for row in order.rows("/orders")}
+    payments = collections.Counter(row["orderId"] for row in payment.rows("/payments"))
     paid = collections.Counter(event["payload"]["orderId"] for event in payment.events(type="Paid"))
     assert len(accepted) == len(set(accepted)), "one order was acknowledged under two keys"
     assert set(accepted) <= orders, "an acknowledged order is lost"

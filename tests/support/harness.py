@@ -26,7 +26,7 @@ import threading
 import time
 
 from tap import at_end, case, main, note, rng, skip  # noqa: F401 (handed on to the tests)
-from wire import Answer, Connection, Headers, request, stream_lines  # noqa: F401 (likewise)
+from wire import Answer, Connection, Headers, request, row_of, stream_lines  # noqa: F401 (likewise)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("MOONTIDE_BUILD") or os.path.join(ROOT, "build")
@@ -229,6 +229,17 @@ class Server:
     def request(self, method, path, body=None, headers=None, seconds=30):
         """One request to the gateway: Answer(status, headers, body)."""
         return request(self.gateway, method, path, body, headers, seconds)
+
+    def rows(self, path, seconds=60):
+        """All rows of a collection, page by page, as plain rows (row_of)."""
+        found, after = [], path + "?size=1000"
+        with self.connect(seconds) as connection:
+            while after:
+                answer = connection.request("GET", after)
+                assert answer.status == 200, f"{after}: {answer}"
+                found += [row_of(item) for item in next(iter(answer.json["_embedded"].values()))]
+                after = answer.json["_links"].get("next", {}).get("href", "").partition(self.gateway)[2]
+        return found
 
     def connect(self, seconds=30):
         """A keep-alive connection to the gateway."""

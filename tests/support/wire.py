@@ -24,6 +24,15 @@ class Headers(dict):
         return super().get(name.lower(), default)
 
 
+def id_of(href):
+    return int(href.rpartition("/")[2])
+
+
+def row_of(item):
+    """A HAL item as a plain row: its id first, no links."""
+    return {"id": id_of(item["_links"]["self"]["href"]), **{k: v for k, v in item.items() if k != "_links"}}
+
+
 class Answer(tuple):
     """(status, headers, body) with names; body is bytes."""
 
@@ -35,6 +44,13 @@ class Answer(tuple):
     body = property(lambda self: self[2])
     text = property(lambda self: self[2].decode())
     json = property(lambda self: json.loads(self[2]))
+
+    @property
+    def id(self):
+        """The id of the row that the answer is about: of its Location, else of its link to itself."""
+        return id_of(self.headers.get("location") or self.json["_links"]["self"]["href"])
+
+    row = property(lambda self: row_of(self.json))
 
     def __repr__(self):
         return f"<{self.status} {self.body[:300]!r}>"
@@ -85,9 +101,11 @@ class Connection:
         lines = [f"{method} {path} HTTP/1.1"]
         if "host" not in names:
             lines.append(f"Host: {self.address}")
+        if "accept" not in names:
+            lines.append("Accept: */*")
         if body is not None and "content-length" not in names and "transfer-encoding" not in names:
             lines.append(f"Content-Length: {len(body)}")
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in headers.items() if value is not None]
         self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (body or b""))
 
     def request(self, method, path, body=None, headers=None):

@@ -146,6 +146,41 @@ local function check_columns(made, option, columns, fields)
   end
 end
 
+local methods = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true, HEAD = true, OPTIONS = true }
+local resource_methods = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true }
+
+-- The methods of a resource, checked, as a list; all of them if none are named.
+local function check_methods(made)
+  local list = made.methods or list_of(resource_methods)
+  for key, name in pairs(list) do
+    if math.type(key) ~= "integer" then wrong(made.at, '%s: methods is a list: { "GET", "POST" }', made.what) end
+    if not resource_methods[name] then
+      wrong(made.at, "%s: method %s%s", made.what, type(name) == "string" and ('"%s"'):format(name) or type(name),
+        did_you_mean(name, resource_methods))
+    end
+  end
+  return list
+end
+
+-- "orders" -> "order", "deliveries" -> "delivery"
+local function singular(name)
+  if name:match("ies$") then return (name:gsub("ies$", "y")) end
+  return name:match("^(.+)s$") or name
+end
+
+local function check_finders(made, fields)
+  made.finder_list = {}
+  for _, name in ipairs(list_of(made.finders or {})) do
+    if type(name) ~= "string" or not name:match("^%a[%w_]*$") then
+      wrong(made.at, "%s: a finder is named by letters, digits and _, not %s", made.what, tostring(name))
+    end
+    local columns = made.finders[name]
+    check_columns(made, "finder " .. name, columns, fields)
+    made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(columns) }
+    made.finder_list[#made.finder_list + 1] = { name = name, columns = columns }
+  end
+end
+
 -- What resources and views have in common: name, id, path, fields, and the indexes of fields and finders.
 local function check_table(made)
   need(made.what, made.at, made, "service")
@@ -157,6 +192,10 @@ local function check_table(made)
   made.id = made.id or "id"
   if fields[made.id] then
     wrong(made.at, '%s: the field "%s" has the name of the id; `id = "..."` renames the id', made.what, made.id)
+  end
+  made.rel = made.rel or singular(made.name)
+  if not made.rel:match("^%a[%w_-]*$") then
+    wrong(made.at, '%s: rel "%s": a relation is named by letters, digits, _ and -', made.what, made.rel)
   end
   made.path = made.path or "/" .. made.name
   if made.path:sub(1, 1) ~= "/" then made.path = "/" .. made.path end
@@ -172,17 +211,16 @@ local function check_table(made)
       made.indexes[#made.indexes + 1] = { at = field.at, field.name }
     end
   end
-  for _, finder in ipairs(list_of(made.finders or {})) do
-    check_columns(made, "finder " .. finder, made.finders[finder], fields)
-    made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(made.finders[finder]) }
-  end
+  check_finders(made, fields)
 end
 
 local resource = declaration_word("resource",
   { service = "string", rel = "string", path = "string", id = "string", fields = "table", unique = "table",
-    finders = "table", before_create = "function", on_create = "function" },
+    finders = "table", methods = "table", guard = "function", before_create = "function", on_create = "function",
+    before_update = "function", on_update = "function", before_delete = "function", on_delete = "function" },
   function(made)
     check_table(made)
+    made.methods = check_methods(made)
     if made.unique then
       local lists = type(made.unique[1]) == "table" and made.unique or { made.unique }
       for _, columns in ipairs(lists) do
@@ -192,10 +230,8 @@ local resource = declaration_word("resource",
     end
   end)
 
-local methods = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true, HEAD = true, OPTIONS = true }
-
 local route = declaration_word("route",
-  { service = "string", method = "string", path = "string", handle = "function" },
+  { service = "string", method = "string", path = "string", guard = "function", handle = "function" },
   function(made)
     for _, name in ipairs { "service", "method", "path", "handle" } do need(made.what, made.at, made, name) end
     if not methods[made.method] then
@@ -290,7 +326,7 @@ local view = declaration_word("view",
     check_on(made)
     check_by(made, made.field_set)
     table.insert(made.indexes, 1, { unique = true, at = made.at, made.by })
-    made.view = true
+    made.view, made.unpaged, made.methods = true, true, { "GET" }
   end)
 
 -- The field of an event that says which row it is about: its key, unless `by` names another.
@@ -333,10 +369,11 @@ end
 
 -- A new, empty collection.
 function declare.new()
-  return { system = { services = {}, breakers = {}, config = {} }, declared = {} }
+  return { system = { services = {}, breakers = {}, config = {}, json = {} }, declared = {} }
 end
 
-local system_options = { services = "table", breakers = "table", config = "table", try = "table", http = "table" }
+local system_options = { services = "table", breakers = "table", config = "table", json = "table", try = "table",
+  http = "table" }
 
 local function allowed_hosts(at, http)
   check_options("http", at, http, { allow = "table" })
@@ -372,8 +409,10 @@ function declare.system(state, path, value, source)
   for i, line in ipairs(value.try or {}) do
     if type(line) ~= "string" then wrong(at, "system: entry %d of try must be a text", i) end
   end
+  local json = value.json or {}
+  check_options("json", at, json, { indent = "boolean" })
   state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {},
-    http_allow = allowed_hosts(at, value.http or {}),
+    json = { indent = json.indent or false }, http_allow = allowed_hosts(at, value.http or {}),
     path = path, source = source }
 end
 
@@ -442,7 +481,7 @@ end
 function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
     policies = {}, breakers = {}, try = state.system.try, places = state.system.services,
-    http_allow = state.system.http_allow }
+    http_allow = state.system.http_allow, json_indent = state.system.json.indent }
   local lists = { event = program.events, resource = program.resources, route = program.routes,
     policy = program.policies, view = program.resources }
   local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }

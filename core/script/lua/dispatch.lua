@@ -4,10 +4,21 @@ local core = ...
 
 local dispatch = {}
 
+-- A guard may look at a request whose body cannot be read.
+local request_mark = {
+  __index = function(request, key)
+    if key ~= "body" then return nil end
+    local body = core.request("body")
+    rawset(request, "body", body)
+    return body
+  end,
+}
+
 local context_mark = {
   __index = function(context, key)
     if key ~= "body" and key ~= "request" then return nil end
     local value = core.request(key)
+    if key == "request" then setmetatable(value, request_mark) end
     rawset(context, key, value)
     return value
   end,
@@ -18,22 +29,97 @@ local function new_context(service, correlation_id)
   return setmetatable({ service = service, correlation_id = correlation_id }, context_mark)
 end
 
--- row: a writable record. Reads, before_create, insert, on_create. Returns the row and the status.
-local function create(resource, row, context)
+-- guard(context, action) refuses by raising.
+local function ask(declared, context, action)
+  if declared.guard then declared.guard(context, action) end
+end
+
+-- What a change comes from. A request's body and If-Match are found by the host; a sibling's body is at hand.
+local function of_request() return { joined = false, match = core.check_match } end
+local function of_sibling(body) return { joined = true, body = body, match = function() end } end
+
+-- Each of these returns the row and the status.
+local function create(resource, from, context)
+  local row = core.new_row(resource.name, from.joined, from.body)
   if resource.before_create then
     core.check(row)
     local existing = resource.before_create(row, context)
-    if existing ~= nil then return existing, 200 end
+    if existing ~= nil then
+      core.own_row(resource.name, existing)
+      return existing, 200
+    end
   end
   core.insert(row)
   if resource.on_create then resource.on_create(row, context) end
   return row, 201
 end
 
--- POST to a collection over HTTP.
-function dispatch.create(resource, service, correlation_id)
-  return create(resource, core.row_of_body(), new_context(service, correlation_id))
+local function missing(resource, id)
+  core.not_found(("%s: there is no row with %s"):format(resource.name, id and "id " .. id or "this id"))
 end
+
+-- merge: a PATCH; else a PUT, which creates what is missing under the next id.
+local function update(resource, from, context, id, merge)
+  local before = id and core.fetch(resource.name, id)
+  from.match(before)
+  if not before then
+    if merge or not id then missing(resource, id) end
+    ask(resource, context, "create")
+    return create(resource, from, context)
+  end
+  local row = core.changed_row(resource.name, from.joined, from.body, before, merge)
+  if resource.before_update then
+    core.check(row)
+    resource.before_update(row, before, context)
+  end
+  core.change(row, before)
+  if resource.on_update then resource.on_update(row, before, context) end
+  return row, 200
+end
+
+local function delete(resource, from, context, id)
+  local row = id and core.fetch(resource.name, id)
+  from.match(row)
+  if not row then missing(resource, id) end
+  if resource.before_delete then resource.before_delete(row, context) end
+  core.remove(row)
+  if resource.on_delete then resource.on_delete(row, context) end
+  return nil, 204
+end
+
+-- Over HTTP: POST to a collection; PUT, PATCH and DELETE of an item. id is nil if the path's was no number.
+function dispatch.create(resource, service, correlation_id)
+  local context = new_context(service, correlation_id)
+  ask(resource, context, "create")
+  return create(resource, of_request(), context)
+end
+
+function dispatch.replace(resource, service, correlation_id, id)
+  local context = new_context(service, correlation_id)
+  ask(resource, context, "update")
+  return update(resource, of_request(), context, id, false)
+end
+
+function dispatch.merge(resource, service, correlation_id, id)
+  local context = new_context(service, correlation_id)
+  ask(resource, context, "update")
+  return update(resource, of_request(), context, id, true)
+end
+
+function dispatch.delete(resource, service, correlation_id, id)
+  local context = new_context(service, correlation_id)
+  ask(resource, context, "delete")
+  return delete(resource, of_request(), context, id)
+end
+
+-- Before a read, which needs no script otherwise.
+function dispatch.guard(resource, service, correlation_id, action)
+  ask(resource, new_context(service, correlation_id), action)
+end
+
+-- What a guard of a route is asked for.
+local actions = { GET = "read", HEAD = "read", OPTIONS = "read", POST = "create", PUT = "update", PATCH = "update",
+  DELETE = "delete" }
 
 local function named_params(route, values)
   local named = {}
@@ -43,9 +129,11 @@ end
 
 -- A route over HTTP: status, media type, text, headers.
 function dispatch.route(route, params, service, correlation_id)
-  local request, headers, status = core.request("request"), nil, 200
-  request.params = named_params(route, params)
-  local value = route.handle(request, new_context(service, correlation_id))
+  local context = new_context(service, correlation_id)
+  ask(route, context, actions[route.method])
+  local request, headers, status = context.request, nil, 200
+  request.params, request.body = named_params(route, params), request.body
+  local value = route.handle(request, context)
   if getmetatable(value) == core.response_mark then
     status, headers, value = value.status, value.headers, value.body
   end
@@ -58,23 +146,91 @@ end
 local answer_mark = {
   __index = function(answer, key)
     if key ~= "body" then return nil end
-    local body = core.json.decode(rawget(answer, "text"))
+    local row = rawget(answer, "row")
+    local body = core.json.decode(row and core.hal(row, rawget(answer, "base")) or rawget(answer, "text"))
     rawset(answer, "body", body)
     return body
   end,
 }
 
--- value, status: what create or route returned. A text is itself, everything else goes through JSON as it would over
--- the network.
-local function answer(value, status)
+-- Headers are found however they are spelled.
+local headers_mark = {
+  __index = function(headers, name)
+    return type(name) == "string" and rawget(headers, name:lower()) or nil
+  end,
+}
+
+local function headers_of(named)
   local headers = {}
+  for name, value in pairs(named or {}) do headers[tostring(name):lower()] = tostring(value) end
+  return setmetatable(headers, headers_mark)
+end
+
+-- What a route returned. A text is itself, everything else goes through JSON as it would over the network.
+local function answer(value)
+  local status, headers = 200, nil
   if getmetatable(value) == core.response_mark then
     value, status, headers = value.body, value.status, value.headers
   end
+  headers = headers_of(headers)
   if value == nil or type(value) == "string" then
-    return { status = status or 200, headers = headers, body = value or "" }
+    return { status = status, headers = headers, body = value or "" }
   end
-  return setmetatable({ status = status or 200, headers = headers, text = core.json.encode(value) }, answer_mark)
+  return setmetatable({ status = status, headers = headers, text = core.json.encode(value) }, answer_mark)
+end
+
+-- What became of a row: HAL, as over the network.
+local function answer_row(call, resource, row, status)
+  if not row then return { status = status, headers = headers_of(), body = "" } end
+  local headers = {}
+  if status == 201 or call.kind == "replace" then
+    headers.location = ("%s%s/%d"):format(call.base, resource.path, row[resource.id])
+  end
+  return setmetatable({ status = status, headers = headers_of(headers), row = row, base = call.base }, answer_mark)
+end
+
+-- The same operations for a sibling.
+local joined = {}
+
+function joined.create(call, resource, context)
+  ask(resource, context, "create")
+  return answer_row(call, resource, create(resource, of_sibling(call.body), context))
+end
+
+function joined.replace(call, resource, context, id)
+  ask(resource, context, "update")
+  return answer_row(call, resource, update(resource, of_sibling(call.body), context, id, false))
+end
+
+function joined.merge(call, resource, context, id)
+  ask(resource, context, "update")
+  return answer_row(call, resource, update(resource, of_sibling(call.body), context, id, true))
+end
+
+function joined.delete(call, resource, context, id)
+  ask(resource, context, "delete")
+  return answer_row(call, resource, delete(resource, of_sibling(), context, id))
+end
+
+function joined.item(call, resource, context, id)
+  ask(resource, context, "read")
+  local row = id and core.store.get(resource.name, id)
+  if not row then missing(resource, id) end
+  return answer_row(call, resource, row, 200)
+end
+
+function joined.list(call, resource, context)
+  ask(resource, context, "list")
+  local text = core.hal_list(resource.name, call.query_text, call.base, call.finder)
+  return setmetatable({ status = 200, headers = headers_of(), text = text }, answer_mark)
+end
+
+joined.finder = joined.list
+
+function joined.route(call, route, context)
+  ask(route, context, actions[call.method])
+  context.request.params = named_params(route, call.params)
+  return answer(route.handle(context.request, context))
 end
 
 -- An event for a view: its function changes the one row that the event is about, and nothing else.
@@ -97,26 +253,17 @@ local function with_copy_of(body)
   end }
 end
 
--- A call of a sibling, already inside its scope. call: { kind, method, path, query, body, params, service,
--- correlation_id }; declared: the resource or route.
+-- A call of a sibling, already inside its scope. call: { kind, method, path, query, query_text, base, finder, body,
+-- params, service, correlation_id }; declared: the resource or route.
 function dispatch.joined(call, declared)
   local body_mark = with_copy_of(call.body)
   local request = setmetatable({ method = call.method, path = call.path, query = call.query,
     headers = call.headers }, body_mark)
   local context = setmetatable({ service = call.service, correlation_id = call.correlation_id, request = request },
     body_mark)
-  if call.kind == "create" then
-    return answer(create(declared, core.row_of_value(declared.name, call.body), context))
-  elseif call.kind == "list" then
-    return answer(core.store.find(declared.name))
-  elseif call.kind == "item" then
-    local id = math.tointeger(tonumber(call.params[1]))
-    local row = id and core.store.get(declared.name, id)
-    if not row then core.fail(404, ("%s has no %s"):format(declared.path, call.params[1])) end
-    return answer(row)
-  end
-  request.params = named_params(declared, call.params)
-  return answer(declared.handle(request, context))
+  local run = joined[call.kind]
+  if not run then core.fail(404, ("%s is not for services"):format(call.path)) end
+  return run(call, declared, context, math.tointeger(tonumber(call.params[1])))
 end
 
 return dispatch

@@ -217,6 +217,13 @@ end
 
 local response_meta = {}
 
+-- The id of the row that an answer is about: of its Location, else of its link to itself.
+local function id_of(headers, body)
+  local links = type(body) == "table" and body._links
+  local href = headers.location or links and links.self and links.self.href
+  return href and math.tointeger(tonumber(href:match("/(%d+)$")))
+end
+
 local function load_answer(response)
   local status, headers, text = core.answer(rawget(response, "handle"))
   if not status then return end
@@ -225,6 +232,7 @@ local function load_answer(response)
   rawset(response, "text", text)
   local is_json = (headers["content-type"] or ""):find("json", 1, true)
   if is_json and text ~= "" then rawset(response, "body", json.decode(text)) end
+  rawset(response, "id", id_of(headers, rawget(response, "body")))
 end
 
 local response_words = {
@@ -243,16 +251,17 @@ end
 local request_options = { method = true, path = true, body = true, headers = true }
 
 local function header_list(options, has_body)
-  local list, has_type = {}, false
-  for name, value in pairs(options.headers or {}) do
+  local list, named = {}, {}
+  local function add(name, value)
     list[#list + 1] = name
     list[#list + 1] = tostring(value)
-    has_type = has_type or name:lower() == "content-type"
   end
-  if has_body and not has_type then
-    list[#list + 1] = "Content-Type"
-    list[#list + 1] = "application/json"
+  for name, value in pairs(options.headers or {}) do
+    named[name:lower()] = true
+    if value then add(name, value) end
   end
+  if has_body and not named["content-type"] then add("Content-Type", "application/json") end
+  if not named.accept then add("Accept", "*/*") end
   return list
 end
 
@@ -269,7 +278,8 @@ local function start(word, options)
 end
 
 --- start{ path =, method =, body =, headers = }: a request on its way: :done(), and once that is true .status,
---- .headers (names in lower case), .text, .body (decoded JSON).
+--- .headers (names in lower case), .text, .body (decoded JSON), .id (of the row that it is about). `Accept: */*` is
+--- sent unless headers say otherwise; a header that is false is not sent.
 function words.start(options) return start("start", options) end
 
 --- request{...}: the same, answered. When nothing else can go on, the clock moves from timer to timer.

@@ -40,6 +40,18 @@ static void describe_conds(const struct store_read *r, struct sqlite_stmt_key *k
     }
 }
 
+static void describe_order(const struct store_read *r, struct sqlite_stmt_key *key)
+{
+    assert(r->more_count >= 0 && r->more_count < STORE_ORDERS);
+    key->order = (int8_t)r->order_column;
+    key->flags =
+        (uint8_t)((r->descending ? SQL_DESCENDING : 0) | (r->after_id > 0 ? SQL_AFTER : 0));
+    for (int i = 0; i < r->more_count; i++) {
+        unsigned byte = (unsigned)(r->more[i].column + 2) | (r->more[i].descending ? 0x80u : 0u);
+        key->c |= (uint64_t)byte << (8 * i);
+    }
+}
+
 static int run_get(struct sqlite_conn *conn, struct store_read *r)
 {
     struct store_row *row;
@@ -77,11 +89,8 @@ static int run_find(struct sqlite_conn *conn, struct store_read *r, bool whole)
 {
     struct sqlite_stmt_key key = {.table = r->table, .kind = SQL_FIND, .order = STORE_COLUMN_ID};
     describe_conds(r, &key);
-    if (r->kind == STORE_READ_FIND) {
-        key.order = (int8_t)r->order_column;
-        key.flags =
-            (uint8_t)((r->descending ? SQL_DESCENDING : 0) | (r->after_id > 0 ? SQL_AFTER : 0));
-    }
+    if (r->kind == STORE_READ_FIND)
+        describe_order(r, &key);
     sqlite3_stmt *stmt = sqlite_stmts_get(conn, &key, &r->err);
     if (!stmt)
         return -1;

@@ -204,10 +204,38 @@ static int write_where(struct buf *out, const struct sqlite_stmt_key *key)
     return at;
 }
 
+/* Appends one column of an ORDER BY; true if it is the id, behind which nothing matters. */
+static bool write_order_column(struct buf *out, const struct store_table *t, int column,
+                               bool descending)
+{
+    if (column == STORE_COLUMN_ID)
+        buf_lit(out, "id");
+    else
+        sqlite_sql_quote(out, store_table_column_name(t, column));
+    if (descending)
+        buf_lit(out, " DESC");
+    return column == STORE_COLUMN_ID;
+}
+
+static void write_order(struct buf *out, const struct sqlite_stmt_key *key)
+{
+    bool descending = key->flags & SQL_DESCENDING;
+    buf_lit(out, " ORDER BY ");
+    if (write_order_column(out, key->table, key->order, descending))
+        return;
+    for (uint64_t rest = key->c; rest != 0; rest >>= 8) {
+        descending = rest & 0x80;
+        buf_addc(out, ',');
+        if (write_order_column(out, key->table, (int)(rest & 0x7f) - 2, descending))
+            return;
+    }
+    buf_addc(out, ',');
+    write_order_column(out, key->table, STORE_COLUMN_ID, descending);
+}
+
 /* Parameters: conditions, the id to start after (if any), limit, offset. */
 static void write_find(struct buf *out, const struct sqlite_stmt_key *key)
 {
-    const char *direction = key->flags & SQL_DESCENDING ? " DESC" : "";
     buf_lit(out, "SELECT id,_version");
     column_list(out, key->table);
     buf_lit(out, " FROM ");
@@ -215,13 +243,7 @@ static void write_find(struct buf *out, const struct sqlite_stmt_key *key)
     int at = write_where(out, key);
     if (key->flags & SQL_AFTER)
         buf_addf(out, " %s id>?%d", key->count == 0 ? "WHERE" : "AND", at++);
-    buf_lit(out, " ORDER BY ");
-    if (key->order != STORE_COLUMN_ID) {
-        sqlite_sql_quote(out, store_table_column_name(key->table, key->order));
-        buf_addf(out, "%s,id%s", direction, direction);
-    } else {
-        buf_addf(out, "id%s", direction);
-    }
+    write_order(out, key);
     buf_addf(out, " LIMIT ?%d OFFSET ?%d", at, at + 1);
 }
 

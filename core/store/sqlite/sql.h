@@ -16,8 +16,9 @@ enum sqlite_stmt_kind {
     SQL_ADD,   /* a, b, c: masks of columns, of those with a minimum, of those with a maximum */
     SQL_TAKEN, /* a: number of a unique index */
     SQL_GET,
-    SQL_FIND,   /* a: columns of the conditions, a byte each; b: bits of those that are null */
-    SQL_COUNT,  /* the same */
+    SQL_FIND,  /* a: columns of the conditions, a byte each; b: bits of those that are null; c: what
+                  follows `order`, a byte each: column + 2, high bit when descending */
+    SQL_COUNT, /* the same */
     SQL_SYSTEM, /* from here on: no table, one fixed text each */
     SQL_BEGIN = SQL_SYSTEM,
     SQL_BEGIN_READ,

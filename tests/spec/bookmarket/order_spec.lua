@@ -10,10 +10,10 @@ describe("bookmarket", function()
   it("PATH-6b an order is paid, shipped and announced, in virtual time", function()
     local placed = request { path = "/orders", body = { bookId = 7, qty = 2, customerId = 3 } }
     assert.equal(201, placed.status)
-    assert.equal("http://localhost/orders/" .. placed.body.id, placed.headers.location)
+    assert.equal("http://localhost/orders/" .. placed.id, placed.headers.location)
     settle()
 
-    local id = placed.body.id
+    local id = placed.id
     assert.same({ "Paid", "Ordered", "Shipped", "MessageSended" }, types(events()))
     for _, event in ipairs(events()) do
       assert.equal("order/" .. id, event.key)
@@ -40,7 +40,7 @@ describe("bookmarket", function()
 
   it("PATH-6b order and payment are one commit: both are there before anything else runs", function()
     local placed = request { path = "/orders", body = { bookId = 7 } }
-    assert.equal(placed.body.id, rows("payment", "payments")[1].orderId)
+    assert.equal(placed.id, rows("payment", "payments")[1].orderId)
     assert.equal(1, events("Paid")[1].seq)
     assert.equal(2, events("Ordered")[1].seq)
   end)

@@ -121,7 +121,7 @@ describe("PATH-2 loading", function()
   it("a tree that loads may follow one that does not", function()
     route("return", "the file returns nothing")
     scripts { ["systems/t.lua"] = system }
-    assert.equal(404, request { path = "/" }.status)
+    assert.equal(404, request { path = "/things" }.status)
   end)
 end)
 

@@ -29,8 +29,8 @@ describe("PATH-3a values", function()
       local low = store.create("v", { i = math.mininteger, x = 0.1 })
       if true then return { store.get("v", row.id).i == math.maxinteger, low.i == math.mininteger, low.x == 0.1 } end]]
     assert.same({ true, true, true }, answer.body)
-    assert.equal('{"id":1,"i":9223372036854775807,"x":null,"d":null,"t":null,"b":null,"at":null,"j":null}',
-      request({ path = "/v/1" }).text)
+    assert.equal('{"i":9223372036854775807,"x":null,"d":null,"t":null,"b":null,"at":null,"j":null,',
+      request({ path = "/v/1" }).text:match("^(.-)\"_links"))
     assert.equal(201, request { path = "/v", body = '{"i":9223372036854775807}' }.status)
     assert.equal(400, request { path = "/v", body = '{"i":9223372036854775808}' }.status)
     assert.equal(400, request { path = "/v", body = '{"i":1.5}' }.status)

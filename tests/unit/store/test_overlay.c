@@ -528,7 +528,11 @@ static int64_t sort_key(const struct rows *rows, const struct store_read *r, int
 {
     int64_t v = r->order_column == A ? rows->a[id] : r->order_column == B ? rows->b[id] : id;
     int64_t key = v * 1000 + id;
-    return r->descending ? -key : key;
+    if (r->more_count == 0)
+        return r->descending ? -key : key;
+    int64_t more = r->more[0].column == A ? rows->a[id] : rows->b[id];
+    more = more * 1000 + id;
+    return (r->descending ? -v : v) * 100000 + (r->more[0].descending ? -more : more);
 }
 
 /* Ids that match in the model, by selection: slow and plain. */
@@ -566,6 +570,8 @@ static void check_find(struct play *p)
     r.arena = arena_new(0);
     r.order_column = pick(p, 3) - 1;
     r.descending = pick(p, 2) == 0;
+    r.more_count = pick(p, 2);
+    r.more[0] = (struct store_order){pick(p, 2) ? A : B, pick(p, 2) == 0};
     r.cond_count = pick(p, 2);
     r.conds[0] = (struct store_cond){A, value_int(pick(p, 3))};
     engine_find(p, &r);

@@ -90,6 +90,12 @@ static void finds_by_equality_and_order(void **state)
     fixture_read(f, &r);
     expect_ids(&r, 2, (int64_t[]){a, d});
     r = find(f);
+    r.order_column = STATUS; /* null, Ordered, Paid; then the most of them first */
+    r.more_count = 1;
+    r.more[0] = (struct store_order){QTY, true};
+    fixture_read(f, &r);
+    expect_ids(&r, 4, (int64_t[]){c, d, a, b});
+    r = find(f);
     r.after_id = b;
     r.limit = 1;
     fixture_read(f, &r);

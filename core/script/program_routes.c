@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Which path leads where. Declared routes come first: whoever declares "/" or "/profile" has it,
+ * the host's own lists only take what is free. */
+#include "script/fail.h"
+#include "script/program.h"
+
+static struct endpoint *new_endpoint(struct program *p, struct endpoint made)
+{
+    struct endpoint *e = arena_alloc(p->arena, sizeof(*e));
+    *e = made;
+    return e;
+}
+
+/* To the service's own router, for siblings, and to the gateway's. */
+static void add_endpoint(lua_State *L, struct program *p, enum http_method method, struct str path,
+                         struct endpoint made)
+{
+    struct err err;
+    struct endpoint *e = new_endpoint(p, made);
+    if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
+        http_router_add(p->gateway, method, path, e, &err) != 0)
+        fail_misuse(L, "%s (service %.*s)", err.message, STR_ARG(e->service->name));
+}
+
+/* Only from outside, and only if nobody else has the path. */
+static void add_own(struct program *p, struct str path, struct endpoint made)
+{
+    struct err taken;
+    (void)http_router_add(p->gateway, HTTP_GET_, path, new_endpoint(p, made), &taken);
+}
+
+static struct str joined(struct arena *a, struct str first, struct str second, struct str third)
+{
+    struct buf out = BUF_INIT;
+    buf_adds(&out, first);
+    buf_adds(&out, second);
+    buf_adds(&out, third);
+    struct str path = arena_str(a, buf_str(&out));
+    buf_deinit(&out);
+    return path;
+}
+
+static void add_finders(lua_State *L, struct program *p, const struct resource *r)
+{
+    struct str search = joined(p->arena, r->rest.path, STR("/search"), STR(""));
+    if (r->rest.finder_count > 0)
+        add_endpoint(L, p, HTTP_GET_, search,
+                     (struct endpoint){ENDPOINT_SEARCH, r->service, r, NULL, NULL});
+    for (int i = 0; i < r->rest.finder_count; i++) {
+        const struct rest_finder *f = &r->rest.finders[i];
+        add_endpoint(L, p, HTTP_GET_, joined(p->arena, search, STR("/"), f->name),
+                     (struct endpoint){ENDPOINT_FINDER, r->service, r, f, NULL});
+    }
+}
+
+static void add_resource(lua_State *L, struct program *p, const struct resource *r)
+{
+    static const struct {
+        enum http_method method;
+        enum endpoint_kind kind;
+        bool item;
+    } kinds[] = {
+        {HTTP_GET_, ENDPOINT_LIST, false},   {HTTP_POST_, ENDPOINT_CREATE, false},
+        {HTTP_GET_, ENDPOINT_ITEM, true},    {HTTP_PUT_, ENDPOINT_REPLACE, true},
+        {HTTP_PATCH_, ENDPOINT_MERGE, true}, {HTTP_DELETE_, ENDPOINT_DELETE, true},
+    };
+    struct str item = joined(p->arena, r->rest.path, STR("/{id}"), STR(""));
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+        if (r->methods >> kinds[i].method & 1)
+            add_endpoint(L, p, kinds[i].method, kinds[i].item ? item : r->rest.path,
+                         (struct endpoint){kinds[i].kind, r->service, r, NULL, NULL});
+    if (r->methods >> HTTP_GET_ & 1)
+        add_finders(L, p, r);
+}
+
+void program_fill_routers(lua_State *L, struct program *p)
+{
+    for (int i = 0; i < p->resource_count; i++)
+        add_resource(L, p, &p->resources[i]);
+    for (int i = 0; i < p->route_count; i++) {
+        const struct route *r = &p->routes[i];
+        add_endpoint(L, p, r->method, r->path,
+                     (struct endpoint){ENDPOINT_ROUTE, r->service, NULL, NULL, r});
+    }
+    add_own(p, STR("/"), (struct endpoint){ENDPOINT_ROOT, NULL, NULL, NULL, NULL});
+    add_own(p, STR("/profile"), (struct endpoint){ENDPOINT_PROFILES, NULL, NULL, NULL, NULL});
+    for (int i = 0; i < p->resource_count; i++) {
+        const struct resource *r = &p->resources[i];
+        if (r->methods >> HTTP_GET_ & 1)
+            add_own(p, joined(p->arena, STR("/profile"), r->rest.path, STR("")),
+                    (struct endpoint){ENDPOINT_PROFILE, r->service, r, NULL, NULL});
+    }
+}
