@@ -100,6 +100,7 @@ struct guard *guard_enter(lua_State *L, struct strand *s, struct registry_entry 
     g->is_fallback = g->waited = g->judged = false;
     g->timer.fn = time_is_over;
     g->base = g->scope = NULL;
+    g->coroutines = s->coroutine_count;
     g->on_cancel = LUA_NOREF;
     s->guard = g;
     return g;

@@ -21,6 +21,7 @@ struct guard {
     enum breaker_outcome outcome;
     struct loop_timer timer;
     struct store_scope *base, *scope; /* scope NULL: nothing was written */
+    uint64_t coroutines;              /* of the strand, when it began */
     int on_cancel;                    /* reference to a function, or LUA_NOREF */
 };
 

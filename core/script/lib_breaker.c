@@ -4,6 +4,7 @@
  * (script/guard.h). What goes wrong is slower: errors say why, in Hystrix' words. */
 #include "script/lib_breaker.h"
 
+#include "script/coroutines.h"
 #include "script/fail.h"
 #include "script/guard.h"
 #include "script/host.h"
@@ -110,6 +111,7 @@ static void drop_writes(struct strand *s, struct guard *g)
 {
     if (!list_empty(&s->children_head))
         strand_abandon_children(s);
+    coroutines_close(s, g->coroutines);
     if (g->scope != NULL)
         strand_drop_scopes(s, g->base);
 }

@@ -2,6 +2,7 @@
 /* Coroutines of scripts. They are Lua's own, but where one waits for the host (a store call inside
  * a generator) the wait passes through whoever resumed it up to the strand, and back down when the
  * answer is there. */
+#include "script/coroutines.h"
 #include "script/fail.h"
 #include "script/guard.h"
 #include "script/host.h"
@@ -22,6 +23,17 @@ static int resumed(lua_State *L, lua_State *co, int status, int results)
     return results;
 }
 
+/* Its <close> variables have run, unless there is no budget left: then the end of the task tries.
+ */
+static int reset(lua_State *L, lua_State *co)
+{
+    struct budget *b = budget_of(L);
+    int status = budget_reset_thread(b, co);
+    if (!budget_is_over(b))
+        coroutines_forget(L, co);
+    return status;
+}
+
 static int resume_over(lua_State *L, int status, lua_KContext context);
 static int wrap_over(lua_State *L, int status, lua_KContext context);
 
@@ -39,7 +51,10 @@ static int step(lua_State *L, lua_State *co, int n, lua_KFunction again)
     budget_switch(b, L);
     if (blocked)
         h->unyieldable--;
-    if (status == LUA_YIELD && budget_is_over(b))
+    bool over = budget_is_over(b); /* out of a hook: it has its hooks off for good */
+    if (status == LUA_OK || (status != LUA_YIELD && over))
+        coroutines_forget(L, co);
+    if (status == LUA_YIELD && over)
         return budget_give_up(L);
     if (status == LUA_YIELD && results == 1 &&
         lua_touserdata(co, -1) == (void *)&strand_wait_token) {
@@ -79,6 +94,16 @@ static bool can_resume(lua_State *L, lua_State *co)
     return true;
 }
 
+/* The arguments, on top of L, for co. */
+static void give(lua_State *L, lua_State *co, int n, const char *what)
+{
+    if (!lua_checkstack(co, n))
+        fail_misuse(L, "%s: too many arguments", what);
+    if (lua_status(co) == LUA_OK)
+        coroutines_keep(L, co);
+    lua_xmove(L, co, n);
+}
+
 static int failed(lua_State *L)
 {
     lua_pushboolean(L, false);
@@ -111,9 +136,7 @@ static int coroutine_resume(lua_State *L)
     int n = lua_gettop(L) - 1;
     if (!can_resume(L, co))
         return failed(L);
-    if (!lua_checkstack(co, n))
-        return fail_misuse(L, "coroutine.resume: too many arguments");
-    lua_xmove(L, co, n);
+    give(L, co, n, "coroutine.resume");
     return step(L, co, n, resume_over);
 }
 
@@ -127,7 +150,7 @@ static int wrap_over(lua_State *L, int status, lua_KContext context)
     }
     int n = resumed(L, co, status, (int)context);
     if (n < 0) {
-        budget_reset_thread(budget_of(L), co);
+        reset(L, co);
         return lua_error(L);
     }
     return n;
@@ -139,9 +162,7 @@ static int call_wrapped(lua_State *L)
     int n = lua_gettop(L);
     if (!can_resume(L, co))
         return lua_error(L);
-    if (!lua_checkstack(co, n))
-        return fail_misuse(L, "a wrapped coroutine: too many arguments");
-    lua_xmove(L, co, n);
+    give(L, co, n, "a wrapped coroutine");
     return step(L, co, n, wrap_over);
 }
 
@@ -154,7 +175,7 @@ static int coroutine_close(lua_State *L)
     bool idle = status != LUA_OK || lua_getstack(co, 0, &ar) == 0;
     if (co == L || !idle)
         return fail_misuse(L, "coroutine.close: the coroutine is running");
-    if (budget_reset_thread(budget_of(L), co) == LUA_OK) {
+    if (reset(L, co) == LUA_OK) {
         lua_pushboolean(L, true);
         return 1;
     }

@@ -3,6 +3,7 @@
  * resumed here and nowhere else, and closed when their task no longer needs them. */
 #include "script/strand.h"
 
+#include "script/coroutines.h"
 #include "script/fail.h"
 #include "script/guard.h"
 #include "script/host.h"
@@ -57,6 +58,7 @@ static struct strand *strand_take(struct task *t)
     s->ref = c->ref;
     free(c);
     list_init(&s->children_head);
+    list_init(&s->coroutines);
     list_push(&t->strands, &s->node);
     return s;
 }
@@ -131,6 +133,10 @@ void strand_run(struct strand *s, lua_State *from)
     }
     s->op = NULL;
     s->status = status;
+    if (status == LUA_OK && s->parent != NULL)
+        coroutines_hand_up(s);
+    else
+        coroutines_close(s, 0);
     s->ended = true;
     budget_pause(h->budget);
     if (s->guard != NULL)
@@ -165,6 +171,7 @@ void strand_cancel(struct strand *s)
     s->op = NULL;
     if (op != NULL && s->unwinding == NULL)
         op->class->cancel(op);
+    coroutines_close(s, 0);
     close_coroutine(s);
     guard_drop_all(s);
     s->ended = true;
@@ -215,7 +222,7 @@ static void forget_coroutine(struct host *h, struct strand *s)
 void strand_free(struct strand *s)
 {
     struct host *h = s->task->host;
-    assert(s->ended && list_empty(&s->children_head));
+    assert(s->ended && list_empty(&s->children_head) && list_empty(&s->coroutines));
     if (s->ready)
         leave_ready_queue(s);
     if (list_linked(&s->sibling))

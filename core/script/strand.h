@@ -23,6 +23,8 @@ struct strand {
     struct strand *parent;
     struct list children_head, sibling; /* living children */
     struct list node;                   /* task->strands */
+    uint64_t coroutine_count;           /* so far */
+    struct list coroutines;             /* that its scripts made (coroutines.h) */
     struct strand *next_ready;
     bool ready;
     bool anchored; /* its op is in the registry */
