@@ -6,6 +6,7 @@
 
 #include <lua.h>
 
+#include <stdbool.h>
 #include <string.h>
 
 #define OP_SETUPVAL 10
@@ -172,20 +173,22 @@ static bool header(struct reader *r)
            p[12] == 4 && p[13] == 8 && p[14] == 8;
 }
 
-bool assigned_find(struct str dump, struct assigned *ret)
+enum assigned_answer assigned_find(struct str dump, struct assigned *ret)
 {
     const unsigned char *p = (const unsigned char *)dump.p;
     struct reader r = {p, p + dump.n, false, 0};
     struct upvalues u;
     if (!header(&r))
-        return false;
+        return ASSIGNED_UNKNOWN;
     text(&r);
     function(&r, &u);
-    for (int i = 0; i < u.count && !r.bad; i++) {
+    if (r.bad || r.at != r.end)
+        return ASSIGNED_UNKNOWN;
+    for (int i = 0; i < u.count; i++) {
         if (u.lines[i] > 0) {
             *ret = (struct assigned){i, u.lines[i]};
-            return true;
+            return ASSIGNED_FOUND;
         }
     }
-    return false;
+    return ASSIGNED_NONE;
 }

@@ -74,6 +74,22 @@ static int dump_to(lua_State *L, const void *p, size_t n, void *out)
     return 0;
 }
 
+/* Of the function at the top, a script's or our own: by its code, as Lua writes it. [-0, +0, e] */
+static bool find_assigned(lua_State *L, struct assigned *ret)
+{
+    lua_pushvalue(L, -1); /* lua_dump wants it at the top */
+    struct buf *code = convert_buffer(L);
+    lua_insert(L, -2);
+    lua_dump(L, dump_to, code, 0);
+    enum assigned_answer answer = assigned_find(buf_str(code), ret);
+    lua_pop(L, 2);
+    if (answer == ASSIGNED_UNKNOWN)
+        luaL_error(L,
+                   "this build cannot tell which functions keep state: the Lua library has another "
+                   "form of code than " LUA_RELEASE);
+    return answer == ASSIGNED_FOUND;
+}
+
 /* assigned(fn): name of a local of the file that fn assigns to, and "path:line" of the assignment;
  * or nothing. */
 static int core_assigned(lua_State *L)
@@ -81,20 +97,38 @@ static int core_assigned(lua_State *L)
     struct assigned found;
     lua_Debug ar;
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
     lua_pushvalue(L, 1);
     lua_getinfo(L, ">Su", &ar);
-    if (ar.source[0] != '@' || ar.nups == 0)
-        return 0;
-    struct buf *code = convert_buffer(L);
-    lua_pushvalue(L, 1);
-    lua_dump(L, dump_to, code, 0);
-    lua_pop(L, 1);
-    if (!assigned_find(buf_str(code), &found))
+    if (ar.source[0] != '@' || ar.nups == 0 || !find_assigned(L, &found))
         return 0;
     const char *name = lua_getupvalue(L, 1, found.upvalue + 1);
     lua_pushstring(L, name);
     lua_pushfstring(L, "%s:%d", ar.source + 1, found.line);
     return 2;
+}
+
+/* A library that is not the one this was built with must not switch the check off unnoticed: what
+ * is known to assign has to be found, what does not has to pass. [-0, +0, e] */
+static void check_assigned(lua_State *L)
+{
+    static const char *const probes[] = {
+        "local a, b = 1\nreturn function(...)\nreturn function() b = a\nend\nend",
+        "local a, b = 1\nreturn function(...)\nlocal c = a\nreturn function() c = b end\nend",
+    };
+    struct assigned found;
+    for (int i = 0; i < 2; i++) {
+        if (luaL_loadstring(L, probes[i]) != LUA_OK)
+            lua_error(L);
+        lua_call(L, 0, 1);
+        bool finds = find_assigned(L, &found);
+        if (finds != (i == 0) ||
+            (finds && (found.line != 3 || strcmp(lua_getupvalue(L, -1, found.upvalue + 1), "b"))))
+            luaL_error(L,
+                       "this build cannot tell which functions keep state: the Lua library is not "
+                       "like " LUA_RELEASE);
+        lua_pop(L, finds ? 2 : 1);
+    }
 }
 
 /* holds_state(value): is it a coroutine, or a function in C that walks one or a text? */
@@ -121,6 +155,7 @@ void frozen_add(lua_State *L)
         {"defined", core_defined},
         {NULL, NULL},
     };
+    check_assigned(L);
     luaL_setfuncs(L, functions, 0);
     lua_pushlightuserdata(L, (void *)&frozen_key);
     lua_setfield(L, -2, "frozen_key");
