@@ -25,7 +25,7 @@ static const struct route {
 } routes[] = {
     {HTTP_GET_, "/livez", admin_health_live, true},
     {HTTP_GET_, "/readyz", admin_health_ready, true},
-    {HTTP_GET_, "/metrics", admin_health_metrics, true},
+    {HTTP_GET_, "/metrics", admin_metrics_get, true},
     {HTTP_GET_, "/actuator/health", admin_health_actuator, true},
     {HTTP_GET_, "/admin/events", admin_events_get, false},
     {HTTP_GET_, "/admin/letters", admin_letters_list, false},

@@ -76,7 +76,10 @@ admin_fn admin_status_get;
 admin_fn admin_state_breakers, admin_state_faults, admin_state_set_faults, admin_state_clear_faults;
 admin_fn admin_reload_start, admin_reload_list, admin_reload_activate;
 void admin_reload_close(struct admin *a); /* one under way is answered to nobody */
-admin_fn admin_health_live, admin_health_ready, admin_health_actuator, admin_health_metrics;
+admin_fn admin_health_live, admin_health_ready, admin_health_actuator;
+admin_fn admin_metrics_get;
+/* HELP and TYPE of the metric whose lines follow. */
+void admin_metrics_family(struct buf *out, const char *name, const char *type, const char *help);
 
 /* Writers: a member of an object or item of a list, with the comma that it needs. */
 void admin_write_item(struct buf *out);

@@ -339,6 +339,7 @@ struct worker *worker_new(const struct worker_conf *conf, lua_State *L, struct e
     w->look.fn = look_around;
     w->wait_look.fn = look_at_waits;
     list_init(&w->waits);
+    w->counts.http = http_metrics_new();
     if (open_parts(w, L, err) != 0) {
         worker_stop(w);
         worker_free(w);
@@ -405,6 +406,7 @@ void worker_free(struct worker *w)
         return;
     while (w->loop != NULL && loop_turn(w->loop))
         continue;
+    http_metrics_free(w->counts.http);
     http_client_free(w->client);
     mailbox_free(w->mailbox);
     loop_free(w->loop);

@@ -11,12 +11,15 @@
 
 struct latency {
     atomic_uint_fast64_t buckets[LATENCY_BUCKETS];
+    atomic_uint_fast64_t sum_ns;
 };
 
 /* Counts one duration; negative ones count as 0. */
 void latency_add(struct latency *l, int64_t ns);
 /* Durations counted in all of list. */
 uint64_t latency_count(struct latency *const *list, size_t count);
+/* Their sum, in ns. */
+uint64_t latency_sum(struct latency *const *list, size_t count);
 /* Upper edge, in ns, of the bucket that quantile q (0..1) of all durations in list falls into; 0 if
  * there are none. */
 int64_t latency_quantile(struct latency *const *list, size_t count, double q);

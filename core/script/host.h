@@ -7,6 +7,7 @@
 #include "bus/deliver.h"
 #include "http/answer.h"
 #include "http/client.h"
+#include "http/metrics.h"
 #include "script/cache.h"
 #include "script/faults.h"
 #include "script/gates.h"
@@ -18,6 +19,7 @@
 /* What a worker counts, over all generations. Its thread adds, others may read. */
 struct host_counts {
     atomic_int_fast64_t requests, deliveries, commits, reruns, errors;
+    struct http_metrics *http;        /* the worker's; NULL: nobody asks (specs) */
     struct latency commit_to_handler; /* first tries of events that came straight from a commit */
 };
 

@@ -70,6 +70,7 @@ enum endpoint_kind {
 struct endpoint {
     enum endpoint_kind kind;
     struct service *service;          /* NULL: of ROOT and PROFILES */
+    struct str path;                  /* the pattern: "/orders/{id}" */
     const struct resource *resource;  /* NULL: of ROUTE, ROOT, PROFILES */
     const struct rest_finder *finder; /* FINDER */
     const struct route *route;        /* ROUTE */

@@ -4,10 +4,11 @@
 #include "script/fail.h"
 #include "script/program.h"
 
-static struct endpoint *new_endpoint(struct program *p, struct endpoint made)
+static struct endpoint *new_endpoint(struct program *p, struct str path, struct endpoint made)
 {
     struct endpoint *e = arena_alloc(p->arena, sizeof(*e));
     *e = made;
+    e->path = path;
     return e;
 }
 
@@ -16,7 +17,7 @@ static void add_endpoint(lua_State *L, struct program *p, enum http_method metho
                          struct endpoint made)
 {
     struct err err;
-    struct endpoint *e = new_endpoint(p, made);
+    struct endpoint *e = new_endpoint(p, path, made);
     if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
         http_router_add(p->gateway, method, path, e, &err) != 0)
         fail_misuse(L, "%s (service %.*s)", err.message, STR_ARG(e->service->name));
@@ -26,7 +27,7 @@ static void add_endpoint(lua_State *L, struct program *p, enum http_method metho
 static void add_own(struct program *p, struct str path, struct endpoint made)
 {
     struct err taken;
-    (void)http_router_add(p->gateway, HTTP_GET_, path, new_endpoint(p, made), &taken);
+    (void)http_router_add(p->gateway, HTTP_GET_, path, new_endpoint(p, path, made), &taken);
 }
 
 static struct str joined(struct arena *a, struct str first, struct str second, struct str third)
@@ -44,12 +45,15 @@ static void add_finders(lua_State *L, struct program *p, const struct resource *
 {
     struct str search = joined(p->arena, r->rest.path, STR("/search"), STR(""));
     if (r->rest.finder_count > 0)
-        add_endpoint(L, p, HTTP_GET_, search,
-                     (struct endpoint){ENDPOINT_SEARCH, r->service, r, NULL, NULL});
+        add_endpoint(
+            L, p, HTTP_GET_, search,
+            (struct endpoint){.kind = ENDPOINT_SEARCH, .service = r->service, .resource = r});
     for (int i = 0; i < r->rest.finder_count; i++) {
         const struct rest_finder *f = &r->rest.finders[i];
-        add_endpoint(L, p, HTTP_GET_, joined(p->arena, search, STR("/"), f->name),
-                     (struct endpoint){ENDPOINT_FINDER, r->service, r, f, NULL});
+        add_endpoint(
+            L, p, HTTP_GET_, joined(p->arena, search, STR("/"), f->name),
+            (struct endpoint){
+                .kind = ENDPOINT_FINDER, .service = r->service, .resource = r, .finder = f});
     }
 }
 
@@ -67,8 +71,9 @@ static void add_resource(lua_State *L, struct program *p, const struct resource 
     struct str item = joined(p->arena, r->rest.path, STR("/{id}"), STR(""));
     for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
         if (r->methods >> kinds[i].method & 1)
-            add_endpoint(L, p, kinds[i].method, kinds[i].item ? item : r->rest.path,
-                         (struct endpoint){kinds[i].kind, r->service, r, NULL, NULL});
+            add_endpoint(
+                L, p, kinds[i].method, kinds[i].item ? item : r->rest.path,
+                (struct endpoint){.kind = kinds[i].kind, .service = r->service, .resource = r});
     if (r->methods >> HTTP_GET_ & 1)
         add_finders(L, p, r);
 }
@@ -80,14 +85,15 @@ void program_fill_routers(lua_State *L, struct program *p)
     for (int i = 0; i < p->route_count; i++) {
         const struct route *r = &p->routes[i];
         add_endpoint(L, p, r->method, r->path,
-                     (struct endpoint){ENDPOINT_ROUTE, r->service, NULL, NULL, r});
+                     (struct endpoint){.kind = ENDPOINT_ROUTE, .service = r->service, .route = r});
     }
-    add_own(p, STR("/"), (struct endpoint){ENDPOINT_ROOT, NULL, NULL, NULL, NULL});
-    add_own(p, STR("/profile"), (struct endpoint){ENDPOINT_PROFILES, NULL, NULL, NULL, NULL});
+    add_own(p, STR("/"), (struct endpoint){.kind = ENDPOINT_ROOT});
+    add_own(p, STR("/profile"), (struct endpoint){.kind = ENDPOINT_PROFILES});
     for (int i = 0; i < p->resource_count; i++) {
         const struct resource *r = &p->resources[i];
         if (r->methods >> HTTP_GET_ & 1)
-            add_own(p, joined(p->arena, STR("/profile"), r->rest.path, STR("")),
-                    (struct endpoint){ENDPOINT_PROFILE, r->service, r, NULL, NULL});
+            add_own(
+                p, joined(p->arena, STR("/profile"), r->rest.path, STR("")),
+                (struct endpoint){.kind = ENDPOINT_PROFILE, .service = r->service, .resource = r});
     }
 }

@@ -46,9 +46,18 @@ void request_add_header(struct request *r, struct str name, struct str value)
         r->headers[r->header_count++] = (struct http_header){name, value};
 }
 
+void request_over(struct request *r, int status)
+{
+    struct http_metrics *m = r->host->counts->http;
+    r->host->open_requests--;
+    if (m)
+        http_metrics_end(m, r->http->method, r->endpoint ? r->endpoint->path : STR(""), status,
+                         clock_mono_ns(loop_clock(r->host->loop)) - r->began_ns);
+}
+
 void request_answer(struct request *r)
 {
-    r->host->open_requests--;
+    request_over(r, r->status);
     request_repeat_leave(r);
     struct buf text =
         r->text; /* the exchange, and the request in its arena, are gone after the answer */
@@ -305,6 +314,9 @@ void request_serve(struct host *h, struct http_exchange *x)
     r->arena = a;
     h->open_requests++;
     host_count(&h->counts->requests);
+    r->began_ns = clock_mono_ns(loop_clock(h->loop));
+    if (h->counts->http)
+        http_metrics_begin(h->counts->http, r->http->method);
     struct str sent = http_header_find(r->http, STR("X-Correlation-Id"));
     r->correlation_id = is_correlation_id(sent) ? sent : make_correlation_id(h, a);
     if (h->draining) {

@@ -19,6 +19,7 @@ struct request {
     struct loop_timer timer; /* an injected delay, or the wait for room */
     struct bus_waiter waiter;
     bool waiting, fault;
+    int64_t began_ns;
     struct list node; /* host->requests while it waits or is delayed */
 
     struct request_repeat *repeat; /* it has an Idempotency-Key; else NULL */
@@ -37,6 +38,8 @@ void request_fail(struct request *r, const struct task_error *e);
 void request_fail_code(struct request *r, enum err_code code, const char *message);
 /* Answers with what is in the request's answer fields and ends it. */
 void request_answer(struct request *r);
+/* It is over, answered with the status: counted, and the host may go. */
+void request_over(struct request *r, int status);
 /* Adds a header to the answer; both borrowed until then. Drops what exceeds the array. */
 void request_add_header(struct request *r, struct str name, struct str value);
 /* Makes `text`, which is compact, an answer in HAL: in the layout that the system asks for, of the

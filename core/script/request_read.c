@@ -109,7 +109,7 @@ static void list_free(struct list_read *l)
 static void list_end(struct list_read *l)
 {
     struct http_exchange *x = l->request->x;
-    l->request->host->open_requests--;
+    request_over(l->request, 200);
     list_free(l);
     http_stream_end(x);
 }

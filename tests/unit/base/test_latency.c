@@ -45,6 +45,7 @@ static void several_are_read_as_one(void **state)
     assert_true(latency_quantile(list, 2, 0.5) < 1300);
     assert_true(latency_quantile(list, 2, 0.99) < 1300);
     assert_true(latency_quantile(list, 2, 1.0) > 1000000);
+    assert_int_equal(latency_sum(list, 2), 99 * 1000 + 1000000);
 }
 
 static void extremes_fall_into_the_outer_buckets(void **state)
