@@ -317,7 +317,7 @@ def broken_activated():
     for number in (2, 3, 4):
         put(server, number)
         reload(server)
-    number = server.request("POST", "/notes", {"what": "a"}).json["id"]
+    number = server.request("POST", "/notes", {"what": "a"}).id
 
     def activate_and_break(generation):
         assert server.admin("POST", f"/admin/generations/{generation}/activate").status == 200
