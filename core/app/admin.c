@@ -37,7 +37,9 @@ static const struct route {
     {HTTP_GET_, "/admin/services", admin_services_list, false},
     {HTTP_POST_, "/admin/services/{name}/stop", admin_services_stop, false},
     {HTTP_POST_, "/admin/services/{name}/start", admin_services_start, false},
-    {HTTP_GET_, "/admin/breakers", admin_state_breakers, false},
+    {HTTP_GET_, "/admin/breakers", admin_breakers_list, false},
+    {HTTP_PUT_, "/admin/breakers/{name}", admin_breakers_set, false},
+    {HTTP_GET_, "/hystrix.stream", admin_hystrix_stream, false},
     {HTTP_GET_, "/admin/faults", admin_state_faults, false},
     {HTTP_PUT_, "/admin/faults", admin_state_set_faults, false},
     {HTTP_DELETE_, "/admin/faults", admin_state_clear_faults, false},
@@ -45,6 +47,12 @@ static const struct route {
     {HTTP_GET_, "/admin/generations", admin_reload_list, false},
     {HTTP_POST_, "/admin/generations/{n}/activate", admin_reload_activate, false},
 };
+
+/* The token as the password of HTTP Basic too: dashboards know nothing else. */
+static bool takes_basic(const struct route *r)
+{
+    return r && r->fn == admin_hystrix_stream;
+}
 
 static bool is_correlation(struct str s)
 {
@@ -84,8 +92,11 @@ static void answer_problem(struct admin_call *c, int status, enum err_code code,
                                    .wall_ms = clock_wall_ms(loop_clock(c->admin->conf.loop))};
     struct http_header headers[3] = {admin_correlation(c)};
     size_t count = 1;
+    const struct route *r = c->match.target;
     if (status == 401)
-        headers[count++] = (struct http_header){STR("WWW-Authenticate"), STR("Bearer")};
+        headers[count++] =
+            (struct http_header){STR("WWW-Authenticate"),
+                                 takes_basic(r) ? STR("Basic realm=\"moontide\"") : STR("Bearer")};
     if (status == 405)
         headers[count++] = (struct http_header){STR("Allow"), str_from(c->match.allow)};
     if (status == 503)
@@ -114,7 +125,10 @@ static void dispatch(struct admin_call *c)
 {
     const struct route *r = c->match.target;
     struct str authorization = http_header_find(c->request, STR("authorization"));
-    if ((!r || !r->open) && !admin_token_matches(c->admin->conf.token, authorization))
+    bool known = admin_token_matches(c->admin->conf.token, authorization) ||
+                 (takes_basic(r) &&
+                  admin_token_matches_basic(c->admin->conf.token, authorization, c->arena));
+    if ((!r || !r->open) && !known)
         answer_problem(c, 401, ERR_UNAUTHORIZED, STR("the admin side wants its bearer token"),
                        STR(""));
     else if (r)
@@ -273,6 +287,7 @@ void admin_free(struct admin *a)
     /* Connections first: what then ends answers nobody and cannot start the next request. */
     http_server_free(a->server);
     admin_events_close(a);
+    admin_hystrix_close(a);
     admin_letters_close(a);
     admin_reload_close(a);
     admin_services_close(a);

@@ -12,11 +12,12 @@ struct admin {
     struct admin_conf conf;
     struct http_server *server;
     struct http_router *router;
-    struct list readers;         /* of the event log (admin_events.c) */
-    struct list discards;        /* letters on their way out (admin_letters.c) */
-    struct list changes;         /* services being stopped or started (admin_services.c) */
-    struct admin_reload *reload; /* asked for here and under way (admin_reload.c), or NULL */
-    struct bus_watch watch;      /* wakes the readers that follow */
+    struct list readers;           /* of the event log (admin_events.c) */
+    struct list discards;          /* letters on their way out (admin_letters.c) */
+    struct list changes;           /* services being stopped or started (admin_services.c) */
+    struct admin_reload *reload;   /* asked for here and under way (admin_reload.c), or NULL */
+    struct admin_hystrix *hystrix; /* clients of /hystrix.stream, or NULL */
+    struct bus_watch watch;        /* wakes the readers that follow */
 };
 
 /* One request. Lives in the exchange's arena: gone with the answer. */
@@ -73,7 +74,11 @@ void admin_services_write(struct buf *out, const struct admin_conf *conf,
                           const struct admin_letter_counts *letters);
 void admin_services_close(struct admin *a); /* what is under way is answered to nobody */
 admin_fn admin_status_get;
-admin_fn admin_state_breakers, admin_state_faults, admin_state_set_faults, admin_state_clear_faults;
+admin_fn admin_breakers_list, admin_breakers_set;
+void admin_breakers_metrics(struct buf *out, struct registry *breakers, int64_t now_ns);
+admin_fn admin_hystrix_stream;
+void admin_hystrix_close(struct admin *a); /* ends all clients */
+admin_fn admin_state_faults, admin_state_set_faults, admin_state_clear_faults;
 admin_fn admin_reload_start, admin_reload_list, admin_reload_activate;
 void admin_reload_close(struct admin *a); /* one under way is answered to nobody */
 admin_fn admin_health_live, admin_health_ready, admin_health_actuator;

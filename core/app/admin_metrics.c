@@ -110,6 +110,7 @@ void admin_metrics_get(struct admin_call *c)
     write_lags(&out, conf);
     write_letters(&out, conf, &letters);
     write_breakers(&out, conf->breakers, loop_now_ns(conf->loop));
+    admin_breakers_metrics(&out, conf->breakers, loop_now_ns(conf->loop));
     if (conf->metrics)
         conf->metrics(conf->ctx, &out);
     admin_answer(c, 200, STR("text/plain; version=0.0.4; charset=utf-8"), buf_str(&out));

@@ -127,3 +127,47 @@ bool admin_token_matches(struct str token, struct str authorization)
         difference |= (unsigned char)given.p[i] ^ (unsigned char)token.p[i % token.n];
     return difference == 0;
 }
+
+/* Of the base64 alphabet; -1 for anything else. */
+static int digit_of(char ch)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = ch != '\0' ? strchr(digits, ch) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+static struct str decode_base64(struct str text, struct arena *a)
+{
+    char *out = arena_alloc(a, text.n + 1);
+    unsigned bits = 0;
+    int have = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < text.n && digit_of(text.p[i]) >= 0; i++) {
+        bits = bits << 6 | (unsigned)digit_of(text.p[i]);
+        have += 6;
+        if (have >= 8) {
+            have -= 8;
+            out[n++] = (char)(bits >> have & 0xFF);
+        }
+    }
+    return (struct str){out, n};
+}
+
+bool admin_token_matches_basic(struct str token, struct str authorization, struct arena *a)
+{
+    struct str scheme = STR("Basic ");
+    struct buf bearer = BUF_INIT;
+    if (authorization.n < scheme.n || authorization.n > 4096 ||
+        !str_ieq((struct str){authorization.p, scheme.n}, scheme))
+        return false;
+    struct str pair =
+        decode_base64((struct str){authorization.p + scheme.n, authorization.n - scheme.n}, a);
+    const char *colon = pair.n > 0 ? memchr(pair.p, ':', pair.n) : NULL;
+    if (colon == NULL)
+        return false;
+    buf_lit(&bearer, "Bearer ");
+    buf_add(&bearer, colon + 1, (size_t)(pair.p + pair.n - colon - 1));
+    bool matches = admin_token_matches(token, buf_str(&bearer));
+    buf_deinit(&bearer);
+    return matches;
+}

@@ -170,6 +170,7 @@ void app_declare_breakers(struct app *a)
 static void open_guards(struct app *a)
 {
     a->breakers = registry_new();
+    registry_on_change(a->breakers, app_breaker_changed, a);
     a->faults = faults_new();
     a->gates = gates_new();
     a->control = control_new(a);
@@ -380,6 +381,7 @@ void app_close(struct app *a)
     close_workers(a);
     admin_free(a->admin);
     store_session_free(a->session);
+    a->store_closed = true;
     store_close(a->store);
     while (a->loop != NULL && loop_turn(a->loop))
         continue;

@@ -40,6 +40,7 @@ struct app {
     struct loop_timer drain_end;
     int drained; /* workers */
     struct watch *watch;
+    bool store_closed;
     bool ready, stopping, cancelled;
     void (*on_rebuilt)(struct app *a); /* of views in memory, if they are not yet */
     bool reload_again;                 /* asked for while another one ran */
@@ -59,6 +60,8 @@ void app_reload(struct app *a);
 void app_reload_ended(struct app *a);
 /* Does so whenever a script is saved. */
 int app_watch(struct app *a, struct err *err);
+/* A registry_change_fn; ctx is the app. */
+void app_breaker_changed(void *ctx, const struct registry_change *change);
 /* Ends the loop when the process is stopping and nothing is under way any more. */
 void app_look_stopped(struct app *a);
 /* An event of the host, with the live declarations; ctx is the app. Main loop's thread. */

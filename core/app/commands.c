@@ -73,8 +73,8 @@ static const struct command {
      "services and their policies; stop and start them",
      "A stopped service answers 503, its policies wait, and it stays so over restarts.\n" COMMON
          OUTPUT},
-    {"breakers", commands_state_breakers, "[list]", "circuit breakers and their counts",
-     COMMON OUTPUT},
+    {"breakers", commands_state_breakers, "[list|set NAME KEY=VALUE]",
+     "circuit breakers: their counts, and setting them", COMMON OUTPUT},
     {"schema", commands_schema, "show | prune --backup FILE [SYSTEM] [FLAGS]",
      "tables of a data folder, and removing what is declared no longer",
      "Reads the data folder itself, ./data/SYSTEM unless --data names another; `show` also while "

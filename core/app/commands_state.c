@@ -145,8 +145,67 @@ int commands_state_services(int argc, char **argv)
     return list("services", "/admin/services", argc, argv, print_services);
 }
 
+/* KEY=VALUE as a member of the body; false if it is none. */
+static bool add_setting(struct buf *body, struct str word)
+{
+    const char *equals = word.n > 0 ? memchr(word.p, '=', word.n) : NULL;
+    if (equals == NULL || equals == word.p)
+        return false;
+    struct str value = str_from(equals + 1);
+    if (body->n > 1)
+        buf_addc(body, ',');
+    json_text(body, (struct str){word.p, (size_t)(equals - word.p)});
+    buf_addc(body, ':');
+    if (str_eq(value, STR("null")))
+        buf_lit(body, "null");
+    else
+        json_text(body, value);
+    return true;
+}
+
+static int send_settings(const struct commands_args *args, struct str settings)
+{
+    struct buf target = BUF_INIT, answer = BUF_INIT;
+    buf_lit(&target, "/admin/breakers/");
+    commands_call_encode(&target, args->words[1]);
+    struct client_request r = {.method = "PUT", .target = buf_str(&target), .body = settings};
+    int code = commands_call(args, &r, &answer);
+    if (code == EXIT_OK && args->json)
+        puts(buf_str(&answer).p);
+    buf_deinit(&target);
+    buf_deinit(&answer);
+    return code;
+}
+
+static int set_breaker(const struct commands_args *args)
+{
+    struct buf body = BUF_INIT;
+    int code = EXIT_OK;
+    buf_addc(&body, '{');
+    for (int i = 2; code == EXIT_OK && i < args->word_count; i++)
+        if (!add_setting(&body, args->words[i]))
+            code = commands_fail(EXIT_USAGE, "breakers set: expected KEY=VALUE, got \"%.*s\"",
+                                 STR_ARG(args->words[i]));
+    buf_addc(&body, '}');
+    if (code == EXIT_OK)
+        code = send_settings(args, buf_str(&body));
+    buf_deinit(&body);
+    return code;
+}
+
 int commands_state_breakers(int argc, char **argv)
 {
+    static const struct str verbs[] = {STR("list"), STR("set")};
+    struct commands_args args;
+    int code = commands_args_read(&args, argc, argv, "");
+    if (code == EXIT_OK)
+        code = commands_args_verb(&args, "breakers", verbs, 2);
+    if (code != EXIT_OK)
+        return code;
+    if (args.word_count > 2 && str_eq(args.words[0], verbs[1]))
+        return set_breaker(&args);
+    if (args.word_count > 0 && str_eq(args.words[0], verbs[1]))
+        return commands_fail(EXIT_USAGE, "breakers set needs a NAME and KEY=VALUE");
     return list("breakers", "/admin/breakers", argc, argv, print_breakers);
 }
 

@@ -17,5 +17,13 @@ return {
   host_event("GenerationActivated", "generation", "generation", "integer generation", "integer previous",
     "text origin"),
   host_event("LetterRetried", "letter", "letter", "integer letter"),
+  host_event("BreakerOpened", "breaker", "breaker", "text breaker", "text from", "text to", "integer errors",
+    "integer results"),
+  host_event("BreakerReopened", "breaker", "breaker", "text breaker", "text from", "text to", "integer errors",
+    "integer results"),
+  host_event("BreakerHalfOpened", "breaker", "breaker", "text breaker", "text from", "text to", "integer errors",
+    "integer results"),
+  host_event("BreakerClosed", "breaker", "breaker", "text breaker", "text from", "text to", "integer errors",
+    "integer results"),
   host_event("LetterDiscarded", "letter", "letter", "integer letter"),
 }

@@ -18,4 +18,10 @@ return {
       integer "orderId",
     },
   },
+
+  -- For whoever keeps the shop; from "alarm when breaker opens".
+  resource "breakerAlarms" {
+    service = "bookalarm",
+    fields  = { text "breaker", text "message" },
+  },
 }

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""Breakers from outside: forced, tuned, watched, told as events and streamed."""
+import base64
+import json
+import os
+import socket
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from harness import Server, at_end, case, eventually, main  # noqa: E402
+
+ORDER = {"bookId": "10", "qty": "1", "customerId": "1002"}
+
+
+def breaker(server):
+    return {b["name"]: b for b in server.admin("GET", "/admin/breakers").json["breakers"]}["payment"]
+
+
+def put(server, settings, name="payment"):
+    return server.admin("PUT", f"/admin/breakers/{name}", settings)
+
+
+def host_events(server):
+    lines = server.admin("GET", "/admin/events?service=moontide").text.splitlines()
+    return [json.loads(line)["type"] for line in lines if line]
+
+
+@case("BREAKER-7a a breaker is forced and tuned while it runs, under either name; nonsense changes nothing")
+def tuned():
+    server = Server("bookmarket")
+    assert put(server, {"force": "open"}).status == 200
+    shown = breaker(server)
+    assert (shown["state"], shown["is_open"], shown["forced"]) == ("closed", True, "open"), shown
+    answer = server.request("POST", "/orders", ORDER)
+    assert answer.status == 503 and answer.json["code"] == "circuit_open", answer
+    assert put(server, {"force": None}).status == 200
+    assert server.request("POST", "/orders", ORDER).status == 201
+    assert put(server, {"circuitBreaker.requestVolumeThreshold": 7, "limit": 3}).status == 200
+    shown = breaker(server)
+    assert (shown["conf"]["volume"], shown["conf"]["limit"], shown["set"]["volume"]) == (7, 3, 7), shown
+    for wrong in ({"volume": 0}, {"volum": 5}, {"slow_ms": 5000}, {"timeout_ms": "soon"}):
+        refused = put(server, wrong)
+        assert refused.status == 400 and list(wrong)[0][:5] in refused.json["message"], (wrong, refused)
+    assert breaker(server)["conf"] == shown["conf"]
+    assert put(server, {"volume": 1}, "paymint").status == 404
+    assert server.admin("POST", "/admin/reload").status == 200
+    assert breaker(server)["conf"]["volume"] == 7, "what was set holds over a reload"
+    assert put(server, {"volume": None}).status == 200
+    assert breaker(server)["conf"]["volume"] == 20
+    assert put(server, {"sleep_ms": 1234, "limit": 9}, "default").status == 200
+    assert breaker(server)["conf"]["sleep_ms"] == 1234
+    assert breaker(server)["conf"]["limit"] == 3, "what is set for the one goes before what is set for all"
+
+
+@case("BREAKER-7b opening, trial and closing are events of the host, and the alarm policy reacts to one")
+def told():
+    server = Server("bookmarket", args=["--set", "hystrix.command.payment.circuitBreaker.requestVolumeThreshold=2",
+                                        "--set", "breakers.payment.circuitBreaker.sleepWindowInMilliseconds=1"])
+    assert server.admin("PUT", "/admin/faults", {"payment": {"error_rate": 1.0}}).status == 200
+    assert [server.request("POST", "/orders", ORDER).status for _ in range(2)] == [502, 502]
+    assert server.admin("DELETE", "/admin/faults").status == 204
+    eventually(lambda: server.request("POST", "/orders", ORDER).status == 201, "a trial closes it")
+    eventually(lambda: host_events(server) == ["BreakerOpened", "BreakerHalfOpened", "BreakerClosed"],
+               "the events are in the log")
+    eventually(lambda: [a["message"] for a in server.rows("/breakerAlarms")]
+               == ["Breaker Opened : payment"], "the policy has made an alarm")
+    shown = breaker(server)
+    assert shown["state"] == "closed" and shown["total"]["FAILURE"] == 2, shown
+
+
+def read_stream(server, headers, until=2):
+    """The objects of the first ticks of /hystrix.stream, checked line by line."""
+    host, port = server.admin_address.rsplit(":", 1)
+    connection = socket.create_connection((host, int(port)), 30)
+    at_end(connection.close)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    connection.sendall(f"GET /hystrix.stream HTTP/1.0\r\nHost: x\r\n{lines}\r\n".encode())
+    data = b""
+    while data.count(b"ping: \n\n") < until:
+        more = connection.recv(65536)
+        assert more, data
+        data += more
+    head, body = data.split(b"\r\n\r\n", 1)
+    return head.decode(), body.decode(), connection
+
+
+REQUIRED = """isCircuitBreakerOpen errorPercentage errorCount requestCount rollingCountCollapsedRequests
+rollingCountExceptionsThrown rollingCountFailure rollingCountFallbackFailure rollingCountFallbackRejection
+rollingCountFallbackSuccess rollingCountResponsesFromCache rollingCountSemaphoreRejected rollingCountShortCircuited
+rollingCountSuccess rollingCountThreadPoolRejected rollingCountTimeout currentConcurrentExecutionCount
+latencyExecute_mean latencyExecute propertyValue_circuitBreakerRequestVolumeThreshold
+propertyValue_circuitBreakerSleepWindowInMilliseconds propertyValue_circuitBreakerErrorThresholdPercentage
+propertyValue_circuitBreakerForceOpen propertyValue_circuitBreakerForceClosed propertyValue_executionIsolationStrategy
+propertyValue_executionIsolationThreadTimeoutInMilliseconds propertyValue_executionIsolationThreadInterruptOnTimeout
+propertyValue_executionIsolationSemaphoreMaxConcurrentRequests
+propertyValue_fallbackIsolationSemaphoreMaxConcurrentRequests
+propertyValue_metricsRollingStatisticalWindowInMilliseconds propertyValue_requestCacheEnabled
+propertyValue_requestLogEnabled reportingHosts name group currentTime""".split()
+
+
+def no_decimals(text):
+    raise AssertionError(f"a decimal: {text}")
+
+
+@case("BREAKER-8a /hystrix.stream: framing, every field that the dashboard wants, integers only")
+def streamed():
+    server = Server("bookmarket")
+    assert server.request("POST", "/orders", ORDER).status == 201
+    head, body, _ = read_stream(server, {"Authorization": f"Bearer {server.token()}"})
+    assert " 200 " in head and "text/event-stream;charset=UTF-8" in head, head
+    kinds = {}
+    for block in body.split("\n\n"):
+        assert block in ("", "ping: ") or (block.startswith("data: {") and "\n" not in block), block
+        if block.startswith("data: "):
+            event = json.loads(block[6:], parse_float=no_decimals)
+            kinds[event["type"]] = event
+    assert set(kinds) == {"HystrixCommand", "HystrixThreadPool"}, kinds
+    command = kinds["HystrixCommand"]
+    missing = [field for field in REQUIRED if command.get(field) is None]
+    assert not missing, missing
+    assert command["name"] == "payment" and command["rollingCountSuccess"] == 1, command
+    assert list(command["latencyExecute"]) == ["0", "25", "50", "75", "90", "95", "99", "99.5", "100"]
+
+
+@case("BREAKER-8b /hystrix.stream wants the token, also as a password; at most 5 clients, and a place is given back")
+def guarded():
+    server = Server("bookmarket")
+    assert server.admin("GET", "/hystrix.stream", headers={"Authorization": "Bearer wrong-wrong-wrong-x"}).status == 401
+    basic = base64.b64encode(f"dashboard:{server.token()}".encode()).decode()
+    clients = [read_stream(server, {"Authorization": f"Basic {basic}"}, 1)[2] for _ in range(5)]
+    refused = server.admin("GET", "/hystrix.stream")
+    assert refused.status == 503 and refused.text == "MaxConcurrentConnections reached: 5", refused
+    clients[0].close()
+
+    def let_in():
+        host, port = server.admin_address.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), 30) as connection:
+            connection.sendall(f"GET /hystrix.stream HTTP/1.0\r\nHost: x\r\nAuthorization: Basic {basic}\r\n\r\n".encode())
+            return b" 200 " in connection.recv(4096)
+    eventually(let_in, "the place of a client that has gone")
+
+
+@case("BREAKER-8c /metrics has Resilience4j's names")
+def measured():
+    server = Server("bookmarket")
+    assert server.request("POST", "/orders", ORDER).status == 201
+    metrics = server.metrics()
+    assert metrics['resilience4j_circuitbreaker_state{name="payment",state="closed"}'] == 1
+    assert metrics['resilience4j_circuitbreaker_calls_total{name="payment",kind="successful"}'] == 1
+    assert metrics['resilience4j_circuitbreaker_failure_rate{name="payment"}'] == -1
+    assert metrics['resilience4j_bulkhead_max_allowed_concurrent_calls{name="payment"}'] == 200
+    assert put(server, {"force_open": True}).status == 200
+    assert server.metrics()['resilience4j_circuitbreaker_state{name="payment",state="forced_open"}'] == 1
+
+
+if __name__ == "__main__":
+    main()
