@@ -647,5 +647,41 @@ def wrong():
     assert reload(server)["generation"] == before[0]["number"] + 1
 
 
+def data_of(server):
+    """Every file of the data folder: when it was written, and its bytes. A server at rest writes nothing."""
+    found = {}
+    for folder, _, names in os.walk(server.data):
+        for name in names:
+            path = os.path.join(folder, name)
+            with open(path, "rb") as file:
+                found[path] = (os.stat(path).st_mtime_ns, file.read())
+    return found
+
+
+@case("RULES-7a moontide check says of each wrong tree what a reload says, exits with 3 and touches nothing", seconds=120)
+def check_says_the_same():
+    server = lab()
+    data, stored = server.data, ["a stored field of another type"]  # found by a reload: a check has no data to look at
+    before, defects = data_of(server), []
+    for what, files, *_ in WRONG:
+        write_files(server.scripts, files)
+        error = refused(server, "?dry_run=true")
+        code, out, said = command("check", "lab", "--scripts", server.scripts, "--data", data)
+        place = error["file"] + (f":{error['line']}" if error.get("line") else "")
+        if what in stored:
+            if code != 0:
+                defects.append(f"{what}: {code} {said}")
+        elif code != 3 or out or not said.startswith(f"moontide: {place}: {error['message']}\n"):
+            defects.append(f"{what}: {code} {out}{said} instead of {place}: {error['message']}")
+        restore(server, files)
+    assert not defects, "\n".join(defects)
+    code, out, said = command("check", "lab", "--scripts", server.scripts, "--data", data)
+    assert (code, said) == (0, "") and out.startswith("lab: 4 files, 2 services"), (code, out, said)
+    assert data_of(server) == before
+    nowhere = os.path.join(temp_dir(), "nowhere")
+    assert command("check", "lab", "--scripts", server.scripts, "--data", nowhere)[0] == 0
+    assert not os.path.exists(nowhere)
+
+
 if __name__ == "__main__":
     main()
