@@ -367,7 +367,6 @@ static int breaker_call(lua_State *L)
         lua_callk(L, BASE, LUA_MULTRET, 0, lib_breaker_results);
         return lua_gettop(L);
     }
-    luaL_checkstack(L, 8, "breaker:call");
     struct breaker *b = registry_lock(entry);
     if (b->conf.queue > 0) {
         registry_unlock(entry, now_ns);

@@ -285,6 +285,18 @@ def milliseconds(pair):
     return "not reported" if pair is None else f"{pair[0]:.2f} / {pair[1]:.2f} ms"
 
 
+BREAKER_LOOPS = {"pcall": 400_000, "closed": 300_000, "open": 30_000, "refused": 10_000}
+
+
+def measure_breakers(server):
+    """Nanoseconds a call, the median of 15 tasks, each a loop of its own."""
+    def once(what, n):
+        answer = request(server.gateway, "GET", f"/breakers/{what}?n={n}")
+        assert answer.status == 200, answer
+        return answer.json["ms"] * 1e6 / n
+    return {what: statistics.median(once(what, n) for _ in range(15)) for what, n in BREAKER_LOOPS.items()}
+
+
 def bench(seconds):
     with contextlib.ExitStack() as stack:
         reference = nginx.Nginx(os.path.join(DATA, "nginx"))
@@ -296,6 +308,7 @@ def bench(seconds):
         stack.callback(bench_server.close)
         market = Server("bookmarket", data=os.path.join(DATA, "bookmarket"), build="release")
         stack.callback(market.close)
+        breakers = measure_breakers(bench_server)
         sync = disk_sync()
         idle_handler = measure_idle_handler(market)
         grid = measure_grid(seconds, reference, bench_server, market)
@@ -313,6 +326,11 @@ def bench(seconds):
         ("the disk alone: 4 KiB + fdatasync, p50 / p99", milliseconds(sync)),
         ("commit to handler, one order at a time, p50 / p99", milliseconds(idle_handler)),
         ("commit to handler, under all of the above, p50 / p99", milliseconds(handler)),
+        ("pcall of an empty function", f"{breakers['pcall']:.0f} ns"),
+        ("the same in a closed breaker: beside pcall",
+         f"{breakers['closed']:.0f} ns: + {breakers['closed'] - breakers['pcall']:.0f}"),
+        ("open breaker, with a fallback", f"{breakers['open']:.0f} ns"),
+        ("open breaker, the error caught", f"{breakers['refused']:.0f} ns"),
         ("start to listening (bookmarket)", f"{start_ms:.0f} ms"),
         ("resident memory, idle (bookmarket)", f"{memory:.1f} MiB"),
         ("orders waiting for their policies after a kill -9", number(again["made"])),
@@ -322,7 +340,7 @@ def bench(seconds):
     ])
     with open(os.path.join(BUILD, "last-bench.json"), "w", encoding="utf-8") as file:
         json.dump({"grid": grid, "start_ms": start_ms, "rss_mib": memory, "sync_ms": sync, "handler_ms": handler,
-                   "catch_up": again, "siege": siege}, file, indent=1)
+                   "catch_up": again, "siege": siege, "breakers_ns": breakers}, file, indent=1)
 
 
 def main():
