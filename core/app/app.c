@@ -176,6 +176,7 @@ static void open_guards(struct app *a)
     a->control = control_new(a);
     a->repeats = repeats_new();
     a->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
+    a->ratelimit = http_ratelimit_new(HTTP_RATELIMIT_KEYS);
     a->lanes = lane_table_new();
     app_declare_breakers(a);
 }
@@ -228,6 +229,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .gates = a->gates,
             .repeats = a->repeats,
             .cache = a->cache,
+            .ratelimit = a->ratelimit,
             .lanes = a->lanes,
             .program = a->program,
             .listen_fd = a->listen_fd,
@@ -394,6 +396,7 @@ void app_close(struct app *a)
     gates_free(a->gates);
     repeats_free(a->repeats);
     cache_free(a->cache);
+    http_ratelimit_free(a->ratelimit);
     registry_free(a->breakers);
     signals_free(a->signals);
     watch_free(a->watch);

@@ -25,6 +25,7 @@ struct app {
     struct control *control;
     struct repeats *repeats;
     struct cache *cache;
+    struct http_ratelimit *ratelimit; /* of the gateway */
     struct lanes *lanes;
     struct bus *bus;
     struct buf token, listen_address, admin_address;

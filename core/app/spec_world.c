@@ -119,6 +119,7 @@ static void open_guards(struct spec_case *c)
     w->faults = faults_new();
     c->repeats = repeats_new();
     w->cache = cache_new(CACHE_ENTRIES, CACHE_BYTES);
+    w->ratelimit = http_ratelimit_new(HTTP_RATELIMIT_KEYS);
     c->lanes = lane_table_new();
     c->gates = gates_new();
     int64_t now_ns = clock_mono_ns(&c->clock);
@@ -141,6 +142,7 @@ static int open_host(struct spec_case *c, lua_State *L, struct err *err)
                              .faults = w->faults,
                              .repeats = c->repeats,
                              .cache = w->cache,
+                             .ratelimit = w->ratelimit,
                              .lanes = c->lanes,
                              .gates = c->gates,
                              .budget = c->budget,
@@ -226,6 +228,7 @@ void spec_world_close(void *ctx)
     faults_free(w->faults);
     repeats_free(c->repeats);
     cache_free(w->cache);
+    http_ratelimit_free(w->ratelimit);
     registry_free(w->breakers);
     mailbox_free(c->mailbox);
     loop_free(w->loop);

@@ -143,6 +143,7 @@ static struct host *make_host(struct worker *w, lua_State *L, struct program *pr
                            .http = w->client,
                            .gates = c->gates,
                            .cache = c->cache,
+                           .ratelimit = c->ratelimit,
                            .lanes = c->lanes,
                            .budget = w->budget,
                            .counts = &w->counts,

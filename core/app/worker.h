@@ -19,6 +19,7 @@ struct worker_conf {
     struct gates *gates;
     struct repeats *repeats;
     struct cache *cache;
+    struct http_ratelimit *ratelimit; /* of the gateway */
     struct lanes *lanes;
     struct program *program;
     int listen_fd;

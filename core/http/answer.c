@@ -212,6 +212,13 @@ void http_stream_end(struct http_exchange *x)
     end_exchange(x);
 }
 
+void http_stream_abort(struct http_exchange *x)
+{
+    assert(x->streaming);
+    x->keep_alive = false;
+    end_exchange(x);
+}
+
 size_t http_stream_pending(const struct http_exchange *x)
 {
     return x->conn ? http_conn_pending(x->conn) : 0;

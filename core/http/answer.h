@@ -21,5 +21,8 @@ void http_stream_begin(struct http_exchange *x, int status, struct str content_t
                        void (*on_drain)(struct http_exchange *x));
 bool http_stream_write(struct http_exchange *x, struct str data);
 void http_stream_end(struct http_exchange *x);
+/* Ends it where it is, as a failure: the connection closes, and under 1.1 the client sees that the
+ * rest is missing. Takes the exchange. */
+void http_stream_abort(struct http_exchange *x);
 /* Bytes written but not yet taken by the kernel. */
 size_t http_stream_pending(const struct http_exchange *x);

@@ -231,6 +231,18 @@ struct arena *http_exchange_arena(struct http_exchange *x)
     return x->arena;
 }
 
+struct str http_exchange_peer(struct http_exchange *x)
+{
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    char *text = arena_alloc(x->arena, NI_MAXHOST);
+    if (x->conn == NULL || getpeername(x->conn->fd, (struct sockaddr *)&address, &size) != 0 ||
+        getnameinfo((struct sockaddr *)&address, size, text, NI_MAXHOST, NULL, 0, NI_NUMERICHOST) !=
+            0)
+        return (struct str){NULL, 0};
+    return str_from(text);
+}
+
 void http_exchange_set_data(struct http_exchange *x, void *data)
 {
     x->data = data;

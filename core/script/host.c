@@ -97,6 +97,7 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->repeats = conf->repeats;
     h->http = conf->http;
     h->cache = conf->cache;
+    h->ratelimit = conf->ratelimit;
     h->lanes = conf->lanes;
     h->services = xcalloc((size_t)program->service_count + 1, sizeof(*h->services));
     for (int i = 0; i < program->service_count; i++)

@@ -8,6 +8,7 @@
 #include "http/answer.h"
 #include "http/client.h"
 #include "http/metrics.h"
+#include "http/ratelimit.h"
 #include "script/cache.h"
 #include "script/faults.h"
 #include "script/gates.h"
@@ -47,6 +48,7 @@ struct host {
     struct http_client *http;      /* NULL: calls cannot leave the process (specs) */
     struct host_service *services; /* in the program's numbers */
     struct cache *cache;
+    struct http_ratelimit *ratelimit; /* of the gateway */
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
     int number;            /* of the worker */
@@ -89,6 +91,7 @@ struct host_conf {
     struct http_client *http;
     struct gates *gates;
     struct cache *cache;
+    struct http_ratelimit *ratelimit; /* of the gateway */
     struct lanes *lanes;
     struct budget *budget; /* NULL: CPU and memory are not limited */
     struct host_counts *counts;

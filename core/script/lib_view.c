@@ -22,7 +22,9 @@ static int push_writable(lua_State *L, const struct resource *r, const struct st
     struct record *record = record_push_row(L, &r->shape, r->table, row);
     record->writable = true;
     record->base = base;
-    record->fixed = UINT64_C(1) << r->key_column;
+    record->fixed = 0;
+    for (int i = 0; i < r->key_count; i++)
+        record->fixed |= UINT64_C(1) << r->key_columns[i];
     running(L)->in_view = true;
     return 1;
 }
@@ -38,13 +40,27 @@ static int push_found(lua_State *L, struct store_op *o)
     return push_writable(L, r, base, store_row_copy(strand_scope(s)->unit->arena, r->table, base));
 }
 
-/* Stack index 2 holds the key. */
+/* The value of the n-th field of the view's key: stack index 2 holds the event, 3 the names of its
+ * fields. */
+static void read_key(lua_State *L, const struct resource *r, int n, struct arena *a,
+                     struct value *ret)
+{
+    const struct field *f = &r->table->fields[r->key_columns[n]];
+    lua_rawgeti(L, 3, n + 1);
+    lua_gettable(L, 2);
+    convert_check(L, lua_gettop(L), r->table->name, f, a, ret);
+    lua_pop(L, 1);
+    if (ret->type == VALUE_NULL)
+        fail_misuse(L, "%.*s: the event has no value for %.*s, so it has no row",
+                    STR_ARG(r->table->name), STR_ARG(f->name));
+}
+
 static int push_new(lua_State *L, const struct resource *r, int64_t id)
 {
     struct store_row *row = lib_store_new_row(L, r);
     row->id = id;
-    convert_check(L, 2, r->table->name, &r->table->fields[r->key_column],
-                  strand_scope(running(L))->unit->arena, &row->values[r->key_column]);
+    for (int i = 0; i < r->key_count; i++)
+        read_key(L, r, i, strand_scope(running(L))->unit->arena, &row->values[r->key_columns[i]]);
     return push_writable(L, r, NULL, row);
 }
 
@@ -66,23 +82,21 @@ static int fetched(lua_State *L, struct store_op *o)
     return lib_store_op_run(L, wait);
 }
 
-/* view_begin(view, key): its row of that key, to be changed until view_end. */
+/* view_begin(view, event, fields): its row of the key that the event has in these fields, to be
+ * changed until view_end. */
 static int view_begin(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "a view");
     const struct resource *r = lib_store_check_resource(L, s, 1, "a view");
-    lua_settop(L, 2);
-    const struct field *f = &r->table->fields[r->key_column];
+    lua_settop(L, 3);
     strand_scope(s);
     struct store_op *o = lib_store_op_new(L, r, fetched);
-    struct store_cond *key = &o->read.conds[0];
-    convert_check(L, 2, r->table->name, f, o->read.arena, &key->value);
-    if (key->value.type == VALUE_NULL)
-        return fail_misuse(L, "%.*s: the event has no value for %.*s, so it has no row",
-                           STR_ARG(r->table->name), STR_ARG(f->name));
-    key->column = r->key_column;
+    for (int i = 0; i < r->key_count; i++) {
+        read_key(L, r, i, o->read.arena, &o->read.conds[i].value);
+        o->read.conds[i].column = r->key_columns[i];
+    }
     o->read.kind = STORE_READ_FIND;
-    o->read.cond_count = 1;
+    o->read.cond_count = r->key_count;
     o->read.limit = 1;
     return lib_store_op_run(L, o);
 }

@@ -32,6 +32,13 @@ static int core_nearest(lua_State *L)
     return 1;
 }
 
+/* duration("2s"): its milliseconds. */
+static int core_duration(lua_State *L)
+{
+    lua_pushinteger(L, lib_check_duration(L, 1, "duration"));
+    return 1;
+}
+
 /* getinfo(level): { source, currentline } of the caller's stack, or nil. */
 static int core_getinfo(lua_State *L)
 {
@@ -128,6 +135,7 @@ void libs_open(lua_State *L)
         {"misuse", core_misuse},
         {"nearest", core_nearest},
         {"check_pattern", core_check_pattern},
+        {"duration", core_duration},
         {"getinfo", core_getinfo},
         {"run", core_run},
         {"wrap_error", core_wrap_error},

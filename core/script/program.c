@@ -7,6 +7,7 @@
 #include "rest/hal.h"
 #include "script/convert.h"
 #include "script/fail.h"
+#include "script/gateway.h"
 #include "script/libs.h"
 
 #include <lauxlib.h>
@@ -290,6 +291,19 @@ static bool has_function(lua_State *L, int at, const char *name)
     return there;
 }
 
+static void read_key(lua_State *L, int at, struct resource *r)
+{
+    r->key_count = list_of(L, at, "by");
+    for (int i = 0; i < r->key_count; i++) {
+        struct str name;
+        lua_rawgeti(L, -1, i + 1);
+        name.p = lua_tolstring(L, -1, &name.n);
+        r->key_columns[i] = store_table_column(r->table, name);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
 static void read_resource(lua_State *L, int at, struct program *p, int i)
 {
     struct arena *a = p->arena;
@@ -317,7 +331,8 @@ static void read_resource(lua_State *L, int at, struct program *p, int i)
     r->methods = read_methods(L, at);
     r->guarded = has_function(L, at, "guard");
     r->view = flag_of(L, at, "view");
-    r->key_column = r->view ? store_table_column(t, text_of(L, at, "by", a)) : -1;
+    if (r->view)
+        read_key(L, at, r);
 }
 
 static void read_resources(lua_State *L, int top, struct program *p)
@@ -493,6 +508,7 @@ struct program *program_read(lua_State *L, struct str system)
     read_hints(L, top, p);
     read_hosts(L, top, p);
     p->json_indent = flag_of(L, top, "json_indent");
+    p->front = gateway_read(L, top, p);
     program_fill_routers(L, p);
     *guard = NULL;
     lua_settop(L, top);
@@ -512,5 +528,6 @@ void program_unref(struct program *p)
     for (int i = 0; i < p->service_count; i++)
         http_router_free(p->services[i].router);
     http_router_free(p->gateway);
+    gateway_free(p->front);
     arena_free(p->arena);
 }

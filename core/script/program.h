@@ -40,9 +40,11 @@ struct resource {
     struct record_shape shape;
     struct rest_shape rest; /* as HTTP sees it */
     unsigned methods;       /* what HTTP may do, a bit (1 << HTTP_GET_) each */
+    bool listed;            /* GET reaches it from outside: it is in the root and has a profile */
     bool guarded;           /* has a guard: also reads need its consent */
     bool view;              /* its rows are made of events; HTTP and scripts read them */
-    int key_column;         /* of a view: one row for each of its values */
+    int key_columns[STORE_INDEX_COLUMNS]; /* of a view: one row for each of their values */
+    int key_count;
 };
 
 struct route {
@@ -104,7 +106,8 @@ struct program {
     int hint_count;
     struct program_host *hosts;
     int host_count;
-    struct http_router *gateway; /* everything reachable from outside */
+    struct http_router *gateway; /* everything reachable from outside, unless front has routes */
+    struct gateway *front;       /* the system file's gateway, or NULL (gateway.h) */
     bool json_indent;            /* answers of resources in the originals' layout */
 };
 

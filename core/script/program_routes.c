@@ -2,6 +2,7 @@
 /* Which path leads where. Declared routes come first: whoever declares "/" or "/profile" has it,
  * the host's own lists only take what is free. */
 #include "script/fail.h"
+#include "script/gateway.h"
 #include "script/program.h"
 
 static struct endpoint *new_endpoint(struct program *p, struct str path, struct endpoint made)
@@ -18,8 +19,9 @@ static void add_endpoint(lua_State *L, struct program *p, enum http_method metho
 {
     struct err err;
     struct endpoint *e = new_endpoint(p, path, made);
+    bool routed = p->front != NULL && p->front->table != NULL; /* then only its routes lead here */
     if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
-        http_router_add(p->gateway, method, path, e, &err) != 0)
+        (!routed && http_router_add(p->gateway, method, path, e, &err) != 0))
         fail_misuse(L, "%s (service %.*s)", err.message, STR_ARG(e->service->name));
 }
 
@@ -78,6 +80,20 @@ static void add_resource(lua_State *L, struct program *p, const struct resource 
         add_finders(L, p, r);
 }
 
+/* Does the gateway lead to the resource under its own path? */
+static bool is_reached(const struct program *p, const struct resource *r)
+{
+    struct http_gateway_match m;
+    struct http_request get = {.method = HTTP_GET_, .path = r->rest.path};
+    if ((r->methods >> HTTP_GET_ & 1) == 0)
+        return false;
+    if (p->front == NULL || p->front->table == NULL)
+        return true;
+    http_gateway_match(p->front->table, &get, p->arena, &m);
+    const struct gateway_route *route = m.target;
+    return route != NULL && route->service == r->service;
+}
+
 void program_fill_routers(lua_State *L, struct program *p)
 {
     for (int i = 0; i < p->resource_count; i++)
@@ -90,8 +106,9 @@ void program_fill_routers(lua_State *L, struct program *p)
     add_own(p, STR("/"), (struct endpoint){.kind = ENDPOINT_ROOT});
     add_own(p, STR("/profile"), (struct endpoint){.kind = ENDPOINT_PROFILES});
     for (int i = 0; i < p->resource_count; i++) {
-        const struct resource *r = &p->resources[i];
-        if (r->methods >> HTTP_GET_ & 1)
+        struct resource *r = &p->resources[i];
+        r->listed = is_reached(p, r);
+        if (r->listed)
             add_own(
                 p, joined(p->arena, STR("/profile"), r->rest.path, STR("")),
                 (struct endpoint){.kind = ENDPOINT_PROFILE, .service = r->service, .resource = r});

@@ -8,6 +8,8 @@
 #include "http/problem.h"
 #include "rest/accept.h"
 #include "script/fail.h"
+#include "script/passage.h"
+#include "script/proxy.h"
 
 #include <stdio.h>
 
@@ -57,6 +59,8 @@ void request_over(struct request *r, int status)
 
 void request_answer(struct request *r)
 {
+    if (r->passage != NULL && passage_leave(r))
+        return;
     request_over(r, r->status);
     request_repeat_leave(r);
     struct buf text =
@@ -118,13 +122,20 @@ void request_fail(struct request *r, const struct task_error *e)
     request_answer(r);
 }
 
-void request_fail_code(struct request *r, enum err_code code, const char *message)
+void request_fail_retry(struct request *r, enum err_code code, const char *message,
+                        int64_t retry_ms)
 {
     struct err err;
     struct task_error e;
     err_set(&err, code, "%s", message);
     fail_from_err(r->arena, &err, &e);
+    e.retry_after_ms = retry_ms;
     request_fail(r, &e);
+}
+
+void request_fail_code(struct request *r, enum err_code code, const char *message)
+{
+    request_fail_retry(r, code, message, 0);
 }
 
 /* ---- the way in ---- */
@@ -172,7 +183,8 @@ void request_read(struct request *r)
 
 static void run_endpoint(struct request *r)
 {
-    if (!host_is_open(r->host, r->endpoint->service)) { /* it may have waited until here */
+    if (r->endpoint->service != NULL &&
+        !host_is_open(r->host, r->endpoint->service)) { /* it may have waited until here */
         refuse_stopped(r);
         return;
     }
@@ -252,7 +264,7 @@ static void admit(struct request *r)
 static bool takes_patches(const struct request *r)
 {
     struct http_match match;
-    http_router_match(r->host->program->gateway, r->arena, HTTP_PATCH_, r->http->path, &match);
+    http_router_match(r->router, r->arena, HTTP_PATCH_, r->http->path, &match);
     const struct endpoint *e = match.target;
     return e != NULL && e->kind == ENDPOINT_MERGE;
 }
@@ -266,7 +278,7 @@ static void answer_options(struct request *r)
     request_answer(r);
 }
 
-static void no_route(struct request *r)
+void request_refuse(struct request *r)
 {
     char text[300];
     if (r->match.malformed) {
@@ -289,6 +301,27 @@ static void no_route(struct request *r)
     request_fail_code(r, ERR_METHOD, text);
 }
 
+/* Do its rows come from a log that is not read to its end yet? */
+static bool is_being_made(const struct service *s, const struct host *h)
+{
+    return s != NULL && s->in_memory && !bus_is_rebuilt(h->bus);
+}
+
+void request_route(struct request *r, const struct http_router *router)
+{
+    r->router = router;
+    http_router_match(router, r->arena, r->http->method, r->http->path, &r->match);
+    r->endpoint = r->match.target;
+    if (r->endpoint == NULL)
+        request_refuse(r);
+    else if (!host_is_open(r->host, r->endpoint->service))
+        refuse_stopped(r);
+    else if (is_being_made(r->endpoint->service, r->host))
+        request_fail_code(r, ERR_STOPPED, "the service is starting: its views are being made");
+    else
+        admit(r);
+}
+
 static struct str make_base(const struct request *r)
 {
     size_t n = r->http->host.n + 7;
@@ -296,12 +329,6 @@ static struct str make_base(const struct request *r)
     memcpy(text, "http://", 7);
     memcpy(text + 7, r->http->host.p, r->http->host.n);
     return (struct str){text, n};
-}
-
-/* Do its rows come from a log that is not read to its end yet? */
-static bool is_being_made(const struct service *s, const struct host *h)
-{
-    return s != NULL && s->in_memory && !bus_is_rebuilt(h->bus);
 }
 
 void request_serve(struct host *h, struct http_exchange *x)
@@ -323,27 +350,44 @@ void request_serve(struct host *h, struct http_exchange *x)
         request_fail_code(r, ERR_STOPPED, "the server is stopping");
         return;
     }
-    http_router_match(h->program->gateway, a, r->http->method, r->http->path, &r->match);
-    r->endpoint = r->match.target;
     r->base = make_base(r);
-    if (r->endpoint == NULL)
-        no_route(r);
-    else if (!host_is_open(h, r->endpoint->service))
-        refuse_stopped(r);
-    else if (is_being_made(r->endpoint->service, h))
-        request_fail_code(r, ERR_STOPPED, "the service is starting: its views are being made");
+    if (h->program->front != NULL)
+        passage_begin(r);
     else
-        admit(r);
+        request_route(r, h->program->gateway);
+}
+
+/* Takes it off the list of those that wait. */
+static void stop_waiting(struct request *r)
+{
+    list_remove(&r->node);
+    loop_timer_stop(r->host->loop, &r->timer);
+    if (r->waiting)
+        bus_worker_unwait(r->host->bus_worker, &r->waiter);
+    r->waiting = false;
+}
+
+void request_time_out(struct request *r)
+{
+    if (r->task != NULL) {
+        task_cancel(r->task, ERR_TIMEOUT, "no answer within the time that the gateway gives");
+        return;
+    }
+    if (list_linked(&r->node))
+        stop_waiting(r);
+    else if (r->proxy != NULL)
+        proxy_cancel(r->proxy);
+    else
+        return; /* it is being answered */
+    request_fail_code(r, ERR_TIMEOUT, "no answer within the time that the gateway gives");
 }
 
 /* Requests that wait for room or sit out a delay when the drain is over. */
 void request_cancel_waiting(struct host *h)
 {
-    for (struct list *node; (node = list_pop(&h->requests)) != NULL;) {
-        struct request *r = list_entry(node, struct request, node);
-        loop_timer_stop(h->loop, &r->timer);
-        if (r->waiting)
-            bus_worker_unwait(h->bus_worker, &r->waiter);
+    while (!list_empty(&h->requests)) {
+        struct request *r = list_entry(h->requests.next, struct request, node);
+        stop_waiting(r);
         request_fail_code(r, ERR_CANCELLED, "the server is stopping");
     }
 }

@@ -13,8 +13,12 @@ struct request {
     const struct endpoint *endpoint;
     struct http_match match;
     struct str correlation_id;
-    struct str base;         /* what links begin with: "http://localhost:8088" */
-    const struct json *body; /* CREATE, REPLACE, MERGE: the parsed body */
+    const struct http_router *router; /* where the endpoint was looked for */
+    struct proxy *proxy;              /* while another host is asked (proxy.h) */
+    struct passage *passage;          /* through the gateway, or NULL (passage.h) */
+    struct task *task;                /* while one runs */
+    struct str base;                  /* what links begin with: "http://localhost:8088" */
+    const struct json *body;          /* CREATE, REPLACE, MERGE: the parsed body */
 
     struct loop_timer timer; /* an injected delay, or the wait for room */
     struct bus_waiter waiter;
@@ -36,6 +40,16 @@ struct request {
 /* Answers with a problem body and ends the request. */
 void request_fail(struct request *r, const struct task_error *e);
 void request_fail_code(struct request *r, enum err_code code, const char *message);
+/* The same with a wait that the client is told (`Retry-After`). */
+void request_fail_retry(struct request *r, enum err_code code, const char *message,
+                        int64_t retry_ms);
+/* The gateway's patience is over: stops what is done for the request, which is answered 504, now or
+ * with the verdict on its unit. */
+void request_time_out(struct request *r);
+/* Finds the endpoint of r->http in a router and goes there, or refuses. */
+void request_route(struct request *r, const struct http_router *router);
+/* 404, or 405 with what r->match allows. */
+void request_refuse(struct request *r);
 /* Answers with what is in the request's answer fields and ends it. */
 void request_answer(struct request *r);
 /* It is over, answered with the status: counted, and the host may go. */

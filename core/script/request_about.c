@@ -4,7 +4,7 @@
 #include "rest/hal.h"
 #include "script/request.h"
 
-/* The resources that can be read over HTTP, in the order of their declaration. */
+/* The resources that can be read from outside, in the order of their declaration. */
 static const struct rest_shape **readable(const struct request *r, size_t *ret_count)
 {
     const struct program *p = r->host->program;
@@ -12,7 +12,7 @@ static const struct rest_shape **readable(const struct request *r, size_t *ret_c
         arena_alloc(r->arena, (size_t)(p->resource_count + 1) * sizeof(*shapes));
     *ret_count = 0;
     for (int i = 0; i < p->resource_count; i++)
-        if (p->resources[i].methods >> HTTP_GET_ & 1)
+        if (p->resources[i].listed)
             shapes[(*ret_count)++] = &p->resources[i].rest;
     return shapes;
 }

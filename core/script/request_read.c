@@ -5,7 +5,7 @@
 #include "rest/accept.h"
 #include "rest/etag.h"
 #include "rest/hal.h"
-#include "script/request.h"
+#include "script/passage.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -135,12 +135,14 @@ static void list_gone(struct http_exchange *x)
 static void begin_list(struct list_read *l)
 {
     struct request *r = l->request;
-    struct http_header id = {STR("X-Correlation-Id"), r->correlation_id};
     l->begun = true;
+    if (r->passage != NULL)
+        passage_leave_stream(r, 200);
+    request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
     http_exchange_set_data(r->x, l);
     http_exchange_on_gone(r->x, list_gone);
-    http_stream_begin(r->x, 200, rest_accept_type(http_header_find(r->http, STR("Accept"))), &id, 1,
-                      list_drained);
+    http_stream_begin(r->x, 200, rest_accept_type(http_header_find(r->http, STR("Accept"))),
+                      r->headers, r->header_count, list_drained);
 }
 
 /* The part as it goes out. */

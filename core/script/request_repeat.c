@@ -220,6 +220,7 @@ void request_repeat_leave(struct request *r)
 {
     if (r->repeat != NULL && r->repeat->entered)
         repeats_leave(r->host->repeats, r->repeat->place);
+    r->repeat = NULL;
 }
 
 bool request_repeat_seals(const struct task *t)

@@ -100,6 +100,7 @@ static void change_leave(lua_State *L, struct task *t)
 static void request_ended(struct task *t, const struct task_error *error)
 {
     struct request *r = t->owner;
+    r->task = NULL;
     if (error != NULL)
         request_fail(r, error);
     else
@@ -131,6 +132,7 @@ static void guard_leave(lua_State *L, struct task *t)
 static void guard_ended(struct task *t, const struct task_error *error)
 {
     struct request *r = t->owner;
+    r->task = NULL;
     if (error != NULL)
         request_fail(r, error);
     else
@@ -253,7 +255,7 @@ void request_start_task(struct request *r)
         .what = r->http->path,
         .deadline_ns = loop_now_ns(h->loop) + h->request_ms * NS_PER_MS,
     };
-    task_start(h, &conf);
+    r->task = task_start(h, &conf);
 }
 
 struct request *request_of_task(const struct task *t)

@@ -18,6 +18,7 @@ struct spec_world {
     struct registry *breakers;
     struct faults *faults;
     struct cache *cache;
+    struct http_ratelimit *ratelimit; /* of the gateway */
     struct host *host;
     const struct program *program;
 };

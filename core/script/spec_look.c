@@ -66,7 +66,7 @@ static void read_done(struct store_read *r)
     *(bool *)r->owner = true;
 }
 
-/* rows(service, table): what is committed, ids ascending. */
+/* rows(service, table): what is committed, ids ascending; and how the id is called. */
 static int look_rows(lua_State *L)
 {
     const struct spec_world *w = spec_check_world(L);
@@ -92,7 +92,8 @@ static int look_rows(lua_State *L)
         push_row(L, r.table, r.rows[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    return 1;
+    lua_pushlstring(L, r.table->id_name.p, r.table->id_name.n);
+    return 2;
 }
 
 static void push_letter(lua_State *L, const struct store_letter *l)

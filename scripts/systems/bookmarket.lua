@@ -4,8 +4,25 @@ return {
     order = {}, payment = {}, delivery = {}, bookalarm = {},
     customerview = { store = "memory" }, -- made from the log at each start
   },
-  breakers = { payment = { timeout_ms = 1000, limit = 200 } },
-  config = {},
+  breakers = {
+    payment         = { timeout_ms = 1000, limit = 200 },
+    bookAlarmLookup = { timeout_ms = 5000, sleep_ms = 10000, limit = 200 },
+  },
+  config   = {},
+
+  gateway = {
+    cors   = { origins = { "*" }, methods = { "*" }, headers = { "*" }, credentials = true },
+    routes = {
+      { path = "/orders/**",     service = "order" },
+      { path = "/payments/**",   service = "payment" },
+      { path = "/deliveries/**", service = "delivery" },
+      { path = "/mypages/**",    service = "customerview" },
+      { path = { "/bookAlarms/**", "/breakerAlarms/**" }, service = "bookalarm" },
+      { path = { "/selectBookAlarmInfo", "/autoScaleTest" }, service = "bookalarm" },
+      -- As the shop's first clients spell it.
+      { path = "/bookalarms/**", service = "bookalarm", rewrite_path = { "^/bookalarms", "/bookAlarms" } },
+    },
+  },
 
   -- Shown when the shop opens.
   try = {

@@ -11,6 +11,7 @@ local declare = { host_events = {} }
 local fields_of, declared_of = {}, {}
 
 local checks, guards = veneer("checks"), veneer("breakers")
+local gateway = veneer("gateway")
 local here, wrong, list_of, did_you_mean = checks.here, checks.wrong, checks.list_of, checks.did_you_mean
 local check_options, need, check_name = checks.check_options, checks.need, checks.check_name
 
@@ -279,26 +280,28 @@ local policy = declaration_word("policy",
     if #made.on == 0 then wrong(made.at, "%s: `on` names no event", made.what) end
   end)
 
--- by: "orderId", or { orderId = { Shipped = "orderId" } } where an event has the value in another field than its key.
+-- by: "orderId"; { orderId = { Shipped = "orderId" } } where an event has the value in another field than its key; or
+-- { "orderId", "status" }, fields that the events have under the same names.
 local function check_by(made, fields)
-  local field, from = made.by, {}
-  if type(field) == "table" then
-    field, from = next(made.by)
-    if type(field) ~= "string" or type(from) ~= "table" or next(made.by, field) ~= nil then
+  local by, from = made.by, {}
+  if type(by) == "string" then
+    by = { by }
+  elseif by[1] == nil then
+    local field
+    field, from = next(by)
+    if type(field) ~= "string" or type(from) ~= "table" or next(by, field) ~= nil then
       wrong(made.at, '%s: by names one field: by = "orderId", or by = { orderId = { Shipped = "orderId" } }', made.what)
     end
+    by = { field }
   end
-  if not fields[field] then
-    wrong(made.at, '%s: by names the field "%s", which is not declared%s', made.what, field,
-      did_you_mean(field, fields))
-  end
+  check_columns(made, "by", by, fields)
   for name in pairs(from) do
     if not made.on[name] then
       wrong(made.at, '%s: by names the event "%s", which is not in on%s', made.what, tostring(name),
         did_you_mean(name, made.on))
     end
   end
-  made.by, made.from = field, from
+  made.by, made.from = by, from
 end
 
 local function check_on(made)
@@ -325,20 +328,22 @@ local view = declaration_word("view",
     end
     check_on(made)
     check_by(made, made.field_set)
-    table.insert(made.indexes, 1, { unique = true, at = made.at, made.by })
+    table.insert(made.indexes, 1, { unique = true, at = made.at, table.unpack(made.by) })
     made.view, made.unpaged, made.methods = true, true, { "GET" }
   end)
 
--- The field of an event that says which row it is about: its key, unless `by` names another.
+-- The fields of an event that say which row it is about: its key, unless `by` names others.
 local function check_source(made, source)
-  local field = made.from[source.name] or source.key_field
+  local names = #made.by > 1 and made.by or { made.from[source.name] or source.key_field }
   local declared = {}
   for _, each in ipairs(source.fields) do declared[each.name] = true end
-  if not declared[field] then
-    wrong(made.at, '%s: by names the field "%s" of %s, which is not declared%s', made.what, tostring(field),
-      source.name, did_you_mean(field, declared))
+  for _, name in ipairs(names) do
+    if not declared[name] then
+      wrong(made.at, '%s: by names the field "%s" of %s, which is not declared%s', made.what, tostring(name),
+        source.name, did_you_mean(name, declared))
+    end
   end
-  made.from[source.name] = field
+  made.from[source.name] = names
 end
 
 -- What brings a view its events. boot.lua gives it its function.
@@ -373,7 +378,7 @@ function declare.new()
 end
 
 local system_options = { services = "table", breakers = "table", config = "table", json = "table", try = "table",
-  http = "table" }
+  http = "table", gateway = "table" }
 
 local function allowed_hosts(at, http)
   check_options("http", at, http, { allow = "table" })
@@ -409,10 +414,11 @@ function declare.system(state, path, value, source)
   for i, line in ipairs(value.try or {}) do
     if type(line) ~= "string" then wrong(at, "system: entry %d of try must be a text", i) end
   end
+  local front = gateway.check(at, value.gateway, { services = services, breakers = breakers })
   local json = value.json or {}
   check_options("json", at, json, { indent = "boolean" })
   state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {},
-    json = { indent = json.indent or false }, http_allow = allowed_hosts(at, value.http or {}),
+    json = { indent = json.indent or false }, http_allow = allowed_hosts(at, value.http or {}), gateway = front,
     path = path, source = source }
 end
 
@@ -481,18 +487,19 @@ end
 function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
     policies = {}, breakers = {}, try = state.system.try, places = state.system.services,
-    http_allow = state.system.http_allow, json_indent = state.system.json.indent }
+    http_allow = state.system.http_allow, json_indent = state.system.json.indent, gateway = state.system.gateway }
   local lists = { event = program.events, resource = program.resources, route = program.routes,
     policy = program.policies, view = program.resources }
   local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }
   for _, made in ipairs(declare.host_events) do events[made.name] = made end
+  local routed = state.system.gateway and state.system.gateway.routes -- else all services share one address
   for _, made in ipairs(state.declared) do
     check_service(state, made)
     if made.kind == "event" and events[made.name] and events[made.name].service == "moontide" then
       wrong(made.at, "%s: the host has an event of this name; choose another", made.what)
     end
     local name = made.kind == "event" and made.name or made.service .. "\0" .. made.name
-    if made.kind == "route" then name = made.method .. " " .. made.path end
+    if made.kind == "route" then name = (routed and made.service .. "\0" or "") .. made.method .. " " .. made.path end
     once(seen[made.kind == "view" and "resource" or made.kind], made, name)
     if made.kind == "event" then events[made.name] = made end
     local list = lists[made.kind]

@@ -235,7 +235,7 @@ end
 
 -- An event for a view: its function changes the one row that the event is about, and nothing else.
 function dispatch.view(view, event, meta)
-  local row = core.view_begin(view.name, event[view.from[meta.type]])
+  local row = core.view_begin(view.name, event, view.from[meta.type])
   core.view_end(row, view.on[meta.type](row, event, meta))
 end
 

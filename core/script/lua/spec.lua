@@ -331,8 +331,9 @@ end)
 
 --- row(service, resource, id): it, or nil.
 words.row = word("row", function(service, name, id)
-  for _, row in ipairs(core.rows(service, name)) do
-    if row.id == id then return row end
+  local list, id_name = core.rows(service, name)
+  for _, row in ipairs(list) do
+    if row[id_name] == id then return row end
   end
 end)
 

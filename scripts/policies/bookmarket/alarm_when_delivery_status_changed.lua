@@ -1,6 +1,6 @@
 return policy "alarm when delivery status changed" {
   service = "bookalarm",
-  on      = "Shipped",
+  on      = { "Shipped", "DeliveryStatusChanged", "DeliveryCanceled" },
   handle  = function(event)
     local alarm = store.create("bookAlarms", {
       deliveryId     = event.id,

@@ -1,3 +1,5 @@
+local lookup = breaker "bookAlarmLookup"
+
 return {
   event "MessageSended" {
     service = "bookalarm",
@@ -23,5 +25,33 @@ return {
   resource "breakerAlarms" {
     service = "bookalarm",
     fields  = { text "breaker", text "message" },
+  },
+
+  -- The text of a message. An id below 1 takes longer than anybody waits, as a slow message service would.
+  route "select book alarm info" {
+    service = "bookalarm",
+    method  = "GET",
+    path    = "/selectBookAlarmInfo",
+    handle  = function(request)
+      local id = math.tointeger(tonumber(request.query.id))
+      if not id then fail(400, "Required long parameter 'id' is not present") end
+      return lookup:call(function()
+        if id <= 0 then task.sleep("10s") end
+        local alarm = store.get("bookAlarms", id)
+        if not alarm then error("there is no message " .. id) end
+        return alarm.bookMessage
+      end, function() return "CircuitBreaker!!!" end)
+    end,
+  },
+
+  -- Takes three seconds: a load for whoever tries out scaling.
+  route "auto scale test" {
+    service = "bookalarm",
+    method  = "GET",
+    path    = "/autoScaleTest",
+    handle  = function()
+      task.sleep("3s")
+      return ""
+    end,
   },
 }

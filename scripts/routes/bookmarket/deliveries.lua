@@ -1,11 +1,12 @@
-return {
-  event "Shipped" {
-    service = "delivery",
-    key     = { order = "orderId" },
-    fields  = { integer "id", integer "orderId", integer "customerId", text "status" },
-  },
+local delivery_fields = { integer "id", integer "orderId", integer "customerId", text "status" }
+local by_order = { order = "orderId" }
 
-  -- Its rows come from the policy "delivery starts when paid".
+return {
+  event "Shipped"               { service = "delivery", key = by_order, fields = delivery_fields },
+  event "DeliveryStatusChanged" { service = "delivery", key = by_order, fields = delivery_fields },
+  event "DeliveryCanceled"      { service = "delivery", key = by_order, fields = delivery_fields },
+
+  -- Its rows come from the policy "delivery starts when paid"; whoever delivers changes the status with PATCH.
   resource "deliveries" {
     service = "delivery",
     rel     = "delivery",
@@ -15,5 +16,10 @@ return {
       text    "status",
     },
     finders = { findByOrderId = { "orderId" } },
+
+    on_update = function(delivery, before)
+      if delivery.status == before.status then return end
+      bus.emit(delivery.status == "DeliveryCanceled" and "DeliveryCanceled" or "DeliveryStatusChanged", delivery)
+    end,
   },
 }

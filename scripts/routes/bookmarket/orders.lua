@@ -1,11 +1,10 @@
 local pay = breaker "payment"
 
+local order_fields = { integer "id", integer "bookId", integer "qty", text "status", integer "customerId" }
+
 return {
-  event "Ordered" {
-    service = "order",
-    key     = { order = "id" },
-    fields  = { integer "id", integer "bookId", integer "qty", text "status", integer "customerId" },
-  },
+  event "Ordered"       { service = "order", key = { order = "id" }, fields = order_fields },
+  event "OrderCanceled" { service = "order", key = { order = "id" }, fields = order_fields },
 
   resource "orders" {
     service = "order",
@@ -25,6 +24,10 @@ return {
         })
       end)
       bus.emit("Ordered", order, { status = "Ordered" })
+    end,
+
+    on_delete = function(order)
+      bus.emit("OrderCanceled", order, { status = "OrderCanceled" })
     end,
   },
 }

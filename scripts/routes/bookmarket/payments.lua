@@ -1,9 +1,8 @@
+local payment_fields = { integer "id", integer "orderId", text "status", integer "customerId" }
+
 return {
-  event "Paid" {
-    service = "payment",
-    key     = { order = "orderId" },
-    fields  = { integer "id", integer "orderId", text "status", integer "customerId" },
-  },
+  event "Paid"        { service = "payment", key = { order = "orderId" }, fields = payment_fields },
+  event "PayCanceled" { service = "payment", key = { order = "orderId" }, fields = payment_fields },
 
   resource "payments" {
     service = "payment",
@@ -17,6 +16,12 @@ return {
 
     on_create = function(payment)
       bus.emit("Paid", payment)
+    end,
+
+    on_update = function(payment, before)
+      if payment.status == "PayCanceled" and before.status ~= "PayCanceled" then
+        bus.emit("PayCanceled", payment)
+      end
     end,
   },
 }

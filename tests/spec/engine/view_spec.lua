@@ -370,7 +370,8 @@ describe("SHOP-3e a wrong view is refused with its line", function()
       'by names the event "Payd", which is not in on; did you mean "Paid"')
     wrong([[by = { orderId = { Paid = "order" } }, fields = { integer "orderId" }, on = { Paid = function() end }]],
       'by names the field "order" of Paid, which is not declared')
-    wrong([[by = { "orderId" }, fields = { integer "orderId" }, on = { Paid = function() end }]], "by names one field")
+    wrong([[by = { orderId = "id" }, fields = { integer "orderId" }, on = { Paid = function() end }]],
+      "by names one field")
   end)
 
   it("on", function()
@@ -526,5 +527,29 @@ describe("SHOP-3f a service in memory", function()
     emit("Ordered", { id = 8, qty = 4 })
     restart(tree(boards, { ["systems/t.lua"] = memory }))
     assert.equal(2, #rows("desk", "boards"))
+  end)
+end)
+
+describe("SYSTEMS-3h a view by several fields", function()
+  local history = [[return view "history" { service = "desk", by = { "orderId", "status" },
+    fields = { integer "orderId", text "status", integer "times" },
+    on = { Paid = function(row) row.times = (row.times or 0) + 1 end } }]]
+
+  it("has a row for each of their values together", function()
+    scripts(tree(history))
+    emit("Paid", { id = 1, orderId = 7, status = "paid" })
+    emit("Paid", { id = 2, orderId = 7, status = "refunded" })
+    emit("Paid", { id = 3, orderId = 7, status = "paid" })
+    emit("Paid", { id = 4, orderId = 8, status = "paid" })
+    settle()
+    assert.same({ { id = 1, orderId = 7, status = "paid", times = 2 },
+      { id = 2, orderId = 7, status = "refunded", times = 1 },
+      { id = 3, orderId = 8, status = "paid", times = 1 } }, rows("desk", "history"))
+  end)
+
+  it("is refused when an event has not all of them", function()
+    local wrong = history:gsub('on = {', 'on = { Ordered = function() end,')
+    assert.error_matches('view "history": by names the field "orderId" of Ordered, which is not declared', scripts,
+      tree(wrong))
   end)
 end)

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include "script/gateway.h"
+#include "script/request.h"
+
+/* A request's passage through the gateway: its route, and what was put around it. Lives in the
+ * exchange's arena; requests of systems without a gateway have none. */
+struct passage {
+    struct request *request;
+    const struct http_request *sent;   /* as the client sent it */
+    const struct gateway_route *route; /* NULL: the gateway only knows of origins */
+    struct registry_entry *breaker;
+    struct breaker_permit permit;
+    bool permitted, falling_back, timed_out;
+    int retries;
+    struct loop_timer deadline;                      /* of the breaker, or the route */
+    struct http_header extra[HTTP_CORS_HEADERS + 4]; /* of every answer */
+    size_t extra_count;
+};
+
+/* Takes the request in: it is answered, goes to a service (request_route), or to another host
+ * (proxy.c). */
+void passage_begin(struct request *r);
+/* The answer in r is about to go out. True: it does not, because the request is tried again or
+ * falls back. Else the headers are as the route wants them; called once more for every later
+ * answer. */
+bool passage_leave(struct request *r);
+/* Would an answer of that status be tried again or replaced? Then it must not begin. */
+bool passage_may_replace(const struct request *r, int status);
+/* The address that the route leads to, "http://host:port". */
+struct str passage_url(const struct request *r);
+/* As passage_leave for an answer that is streamed and cannot be taken back. */
+void passage_leave_stream(struct request *r, int status);

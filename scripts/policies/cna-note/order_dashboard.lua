@@ -1,0 +1,28 @@
+-- One row an order. Paid comes before Ordered, so the row is made by whichever event is first.
+return view "orderDashboards" {
+  service = "orderDashboard",
+  rel     = "orderDashboard",
+  by      = "orderId",
+  fields  = {
+    integer "orderId",
+    integer "branchId",
+    text    "sauceId",
+    integer "qty",
+    integer "price",
+    text    "state",
+  },
+  finders = { findByOrderId = { "orderId" } },
+
+  on = {
+    Ordered = function(row, event)
+      row.branchId, row.sauceId, row.qty, row.price = event.branchId, event.sauceId, event.qty, event.price
+      row.state = row.state or event.state
+    end,
+    Paid = function(row)
+      row.state = row.state or "Preparing"
+    end,
+    Delivered = function(row, event)
+      row.state = event.state
+    end,
+  },
+}

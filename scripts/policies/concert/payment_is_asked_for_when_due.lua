@@ -1,0 +1,18 @@
+local pay = breaker "payment"
+
+return policy "payment is asked for when due" {
+  service = "booking",
+  on      = "PaymentDue",
+  handle  = function(event)
+    local booking = store.get("bookings", event.bookingId)
+    if not booking then return end -- cancelled meanwhile
+    -- Written as it is: should it be cancelled at this very moment, only one of the two goes through.
+    store.update("bookings", booking.id, { status = booking.status })
+    pay:call(function()
+      http.post("http://payment/payments", { bookingId = booking.id })
+    end, function()
+      local wait = math.min(event.wait_ms * 2, config.payment_again_max_ms)
+      bus.emit("PaymentDeferred", { bookingId = booking.id, wait_ms = wait })
+    end)
+  end,
+}

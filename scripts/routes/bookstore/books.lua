@@ -1,0 +1,82 @@
+local stock = use "lib.bookstore.stock"
+
+return {
+  event "DeliveryPrepared" {
+    service = "bookInventory",
+    key     = { order = "orderId" },
+    fields  = { integer "id", integer "orderId", text "status" },
+  },
+
+  resource "books" {
+    service = "bookInventory",
+    rel     = "book",
+    id      = "bookId",
+    fields  = {
+      text    "bookName",
+      integer "stock" { min = 0, default = 0 },
+    },
+  },
+
+  -- What of the stock belongs to which order: Delivery_Prepared, Stock_Lacked or DeliveryCanceled.
+  resource "deliverables" {
+    service = "bookInventory",
+    rel     = "deliverable",
+    id      = "deliverableId",
+    fields  = {
+      integer "orderId" { required = true },
+      integer "bookId",
+      integer "quantity",
+      text    "status",
+    },
+    finders = {
+      findByBookIdAndStatusOrderByOrderIdAsc = { "bookId", "status" },
+      findByOrderId = { "orderId" },
+    },
+  },
+
+  -- What came into the stock; clients use /stockInputs, which serves the orders that wait.
+  resource "stockInputRecords" {
+    service = "bookInventory",
+    rel     = "stockInputRecord",
+    methods = { "GET" },
+    fields  = {
+      integer "bookId" { required = true },
+      integer "quantity" { required = true, min = 1 },
+      text    "inCharger",
+    },
+  },
+
+  route "stock input" {
+    service = "bookInventory",
+    method  = "POST",
+    path    = "/stockInputs",
+    handle  = function(request)
+      local input = request.body
+      if type(input) ~= "table" then fail(400, "a stock input is an object: bookId, quantity and inCharger") end
+      local book = math.tointeger(tonumber(input.bookId)) and store.get("books", math.tointeger(tonumber(input.bookId)))
+      if not book then fail(500, "No book for book id " .. tostring(input.bookId)) end
+      local record = store.create("stockInputRecords", {
+        bookId = book.bookId, quantity = input.quantity, inCharger = input.inCharger,
+      })
+      stock.serve_waiting(book, book.stock + record.quantity)
+      return record
+    end,
+  },
+
+  route "stock inputs" {
+    service = "bookInventory",
+    method  = "GET",
+    path    = "/stockInputs",
+    handle  = function() return json.array(store.find("stockInputRecords")) end,
+  },
+
+  route "one stock input" {
+    service = "bookInventory",
+    method  = "GET",
+    path    = "/stockInputs/{id}",
+    handle  = function(request)
+      local id = math.tointeger(tonumber(request.params.id))
+      return id and store.get("stockInputRecords", id) or fail(404, "No stock input " .. request.params.id)
+    end,
+  },
+}

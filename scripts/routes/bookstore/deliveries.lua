@@ -1,0 +1,53 @@
+local lookup = breaker "delivery"
+
+return {
+  event "DeliveryStatusChanged" {
+    service = "delivery",
+    key     = { order = "orderId" },
+    fields  = { integer "id", integer "orderId", text "deliveryStatus" },
+  },
+
+  -- Its rows come from the policy "delivery is created when ordered"; each step of the way is a PATCH.
+  resource "deliveries" {
+    service = "delivery",
+    rel     = "delivery",
+    fields  = {
+      integer "orderId" { required = true },
+      text    "deliveryAddress",
+      text    "deliveryStatus",
+    },
+    finders = { findFirstByOrderId = { "orderId" } },
+
+    on_update = function(delivery, before)
+      if delivery.deliveryStatus ~= before.deliveryStatus then bus.emit("DeliveryStatusChanged", delivery) end
+    end,
+  },
+
+  -- What an order still needs before it is shipped; the delivery service's own note, not for clients.
+  resource "shippingNotes" {
+    service = "delivery",
+    rel     = "shippingNote",
+    methods = { "GET" },
+    fields  = {
+      integer "orderId" { required = true, unique = true },
+      boolean "prepared",
+      boolean "payed",
+    },
+  },
+
+  route "select delivery info" {
+    service = "delivery",
+    method  = "GET",
+    path    = "/selectDeliveryInfo",
+    handle  = function(request)
+      local id = math.tointeger(tonumber(request.query.deliveryId))
+      if not id then fail(400, "Required long parameter 'deliveryId' is not present") end
+      return lookup:call(function()
+        if id <= 0 then task.sleep("10s") end
+        local delivery = store.get("deliveries", id)
+        if not delivery then error("there is no delivery " .. id) end
+        return delivery.deliveryStatus
+      end, function() return "CircuitBreaker!!!" end)
+    end,
+  },
+}

@@ -1,0 +1,5 @@
+return resource "users" {
+  service = "user",
+  rel     = "user",
+  fields  = { text "name" },
+}
