@@ -9,7 +9,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define DRAIN_NS (10 * NS_PER_S)
 #define DESCRIPTORS_OWN 512 /* store, loops, admin side, connections that are being refused */
 
 /* DATA/run.json: where the commands find the server. */
@@ -69,7 +68,7 @@ static void begin_stop(struct app *a)
     for (int i = 0; i < a->worker_count; i++)
         worker_drain(a->workers[i]);
     a->drain_end.fn = drain_over;
-    loop_timer_start(a->loop, &a->drain_end, loop_now_ns(a->loop) + DRAIN_NS);
+    loop_timer_start(a->loop, &a->drain_end, loop_now_ns(a->loop) + CONTROL_DRAIN_NS);
 }
 
 static void on_signal(void *ctx, int number)

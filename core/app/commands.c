@@ -13,6 +13,18 @@
     "  --admin HOST:PORT        its admin address\n"                                               \
     "  --data DIR               its data folder\n"                                                 \
     "  --admin-token-file FILE  else MOONTIDE_ADMIN_TOKEN, else DATA/admin.token\n"
+#define RUN_FLAGS                                                                                  \
+    "  --scripts DIR            folder of scripts (./scripts)\n"                                   \
+    "  --data DIR               data folder (./data/SYSTEM)\n"                                     \
+    "  --listen HOST:PORT       gateway (127.0.0.1:8088); port 0 picks a free one\n"               \
+    "  --admin HOST:PORT        admin side (127.0.0.1:8090)\n"                                     \
+    "  --workers N              1 to 64 (one a core)\n"                                            \
+    "  --only SERVICE,...       run only these services of the system (all without a url)\n"       \
+    "  --watch                  reload when a script is saved\n"                                   \
+    "  --config FILE            settings: a Lua file that returns a table\n"                       \
+    "  --set KEY=VALUE          one setting, as in breakers.payment.timeout_ms=610\n"              \
+    "  --admin-token-file FILE  file with the admin token\n"                                       \
+    "  --log-level LEVEL        debug, info, warn or error\n"
 #define OUTPUT "  -o json                  JSON instead of text\n"
 
 static int run_run(int argc, char **argv);
@@ -21,26 +33,11 @@ static int run_stubs(int argc, char **argv);
 static int run_version(int argc, char **argv);
 static int run_help(int argc, char **argv);
 
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv); /* gets what follows the command */
-    const char *usage, *summary, *details;
-} commands[] = {
+static const struct commands_entry commands[] = {
     {"run", run_run, "[SYSTEM] [FLAGS]", "run a system until a signal ends it",
-     "SYSTEM is bookmarket unless named.\n"
-     "  --scripts DIR            folder of scripts (./scripts)\n"
-     "  --data DIR               data folder (./data/SYSTEM)\n"
-     "  --listen HOST:PORT       gateway (127.0.0.1:8088); port 0 picks a free one\n"
-     "  --admin HOST:PORT        admin side (127.0.0.1:8090)\n"
-     "  --workers N              1 to 64 (one a core)\n"
-     "  --only SERVICE,...       run only these services of the system (all without a url)\n"
-     "  --watch                  reload when a script is saved\n"
-     "  --config FILE            settings: a Lua file that returns a table\n"
-     "  --set KEY=VALUE          one setting, as in breakers.payment.timeout_ms=610\n"
-     "  --admin-token-file FILE  file with the admin token\n"
-     "  --log-level LEVEL        debug, info, warn or error\n"},
+     "SYSTEM is bookmarket unless named.\n" RUN_FLAGS},
     {"check", run_check, "[SYSTEM] [FLAGS]", "load and verify the scripts, touch nothing",
-     "Exit code 3 if something is wrong with them. Flags as for run.\n"},
+     "Exit code 3 if something is wrong with them. Settings as for run.\n" RUN_FLAGS},
     {"test", app_test, "[PATH...] [FLAGS]", "run the specs of the scripts",
      "PATH is a spec file or a folder of them (./tests/spec).\n"
      "  --scripts DIR            folder of scripts (./scripts)\n"
@@ -84,6 +81,13 @@ static const struct command {
      "  --data DIR               data folder\n"
      "  --backup FILE            prune: where the whole store is copied to first; a new file\n"
      "  --dry-run                prune: only say what would be dropped\n" OUTPUT},
+    {"limits", commands_limits, "[FLAGS]", "what is bounded, and by how much",
+     "With the settings that a `run` with the same flags would have.\n"
+     "  --config FILE            settings: a Lua file that returns a table\n"
+     "  --set KEY=VALUE          one setting, as in http.body_bytes=65536\n" OUTPUT},
+    {"completion", commands_completion, "bash | zsh | fish", "print what a shell completes",
+     "`source <(moontide completion bash)` in ~/.bashrc, likewise for zsh; for fish\n"
+     "`moontide completion fish | source` in ~/.config/fish/config.fish.\n"},
     {"stubs", run_stubs, "", "print what an editor should know of the words of scripts",
      "For lua-language-server: `moontide stubs > scripts/meta/moontide.lua`.\n"},
     {"version", run_version, "", "print the version", ""},
@@ -92,7 +96,7 @@ static const struct command {
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static const struct command *find_command(struct str name)
+static const struct commands_entry *find_command(struct str name)
 {
     for (size_t i = 0; i < COMMANDS; i++) {
         if (str_eq(name, str_from(commands[i].name)))
@@ -122,12 +126,18 @@ static void print_usage(FILE *out)
     fputs("\n\"moontide help COMMAND\" tells more.\n", out);
 }
 
-static void print_help(const struct command *c)
+static void print_help(const struct commands_entry *c)
 {
     printf("usage: moontide %s %s\n\n%c%s.\n", c->name, c->usage, c->summary[0] - 'a' + 'A',
            c->summary + 1);
     if (c->details[0])
         printf("%s%s", c->details[0] == '\n' ? "" : "\n", c->details);
+}
+
+const struct commands_entry *commands_entries(size_t *ret_count)
+{
+    *ret_count = COMMANDS;
+    return commands;
 }
 
 static bool wants_help(int argc, char **argv)
@@ -185,7 +195,7 @@ static int run_help(int argc, char **argv)
         print_usage(stdout);
         return EXIT_OK;
     }
-    const struct command *c = find_command(str_from(argv[0]));
+    const struct commands_entry *c = find_command(str_from(argv[0]));
     if (!c)
         return refuse_command(str_from(argv[0]));
     print_help(c);
@@ -203,7 +213,7 @@ int commands_main(int argc, char **argv)
         name = STR("version");
     if (str_eq(name, STR("--help")) || str_eq(name, STR("-h")))
         name = STR("help");
-    const struct command *c = find_command(name);
+    const struct commands_entry *c = find_command(name);
     if (!c)
         return refuse_command(name);
     if (wants_help(argc - 2, argv + 2)) {

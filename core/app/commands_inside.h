@@ -18,6 +18,16 @@ struct commands_args {
     int word_count;
 };
 
+/* A command: how it is run, and what help and shells are told about it. */
+struct commands_entry {
+    const char *name;
+    int (*run)(int argc, char **argv); /* gets what follows the command */
+    /* usage: verbs in lower case, values in upper case. details: a line that tells of flags begins
+     * with two blanks. Completion reads both. */
+    const char *usage, *summary, *details;
+};
+const struct commands_entry *commands_entries(size_t *ret_count);
+
 /* Reads flags and words of a client command; allowed names its flags beside the common ones
  * ("--from --type"). Returns EXIT_OK, or EXIT_USAGE with a line on stderr. */
 int commands_args_read(struct commands_args *args, int argc, char **argv, const char *allowed);
@@ -69,3 +79,5 @@ int commands_state_status(int argc, char **argv);
 int commands_reload_start(int argc, char **argv);
 int commands_reload_generations(int argc, char **argv);
 int commands_schema(int argc, char **argv);
+int commands_limits(int argc, char **argv);
+int commands_completion(int argc, char **argv);

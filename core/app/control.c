@@ -8,8 +8,6 @@
 
 #include <stdlib.h>
 
-#define DRAIN_NS (10 * NS_PER_S)
-
 struct waiter {
     struct waiter *next;
     void (*done)(void *ctx, const struct err *err);
@@ -118,7 +116,7 @@ static void drain(struct job *job)
     job->waiting = a->worker_count;
     for (int i = 0; i < a->worker_count; i++) {
         job->waits[i] = (struct worker_wait){.gate = job->gate,
-                                             .cancel_ns = job->began_ns + DRAIN_NS,
+                                             .cancel_ns = job->began_ns + CONTROL_DRAIN_NS,
                                              .done = worker_done,
                                              .owner = job};
         worker_wait_service(a->workers[i], &job->waits[i]);

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
 /* Stopping and starting services while the process runs. On the main loop's thread. */
 struct app;
 struct control;
+
+/* What still runs this long after a stop, of a service or of the process, is cancelled. */
+#define CONTROL_DRAIN_NS (10 * NS_PER_S)
 
 struct control_request {
     struct str service; /* of the live program */

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #define DRAIN_LOOK_NS (5 * NS_PER_MS)
-#define RETIRED_NS (30 * NS_PER_S)
 #define SWEEP_NS (20 * NS_PER_MS)
 #define CUT_NS (500 * NS_PER_MS) /* after a cancel, for the last answers to leave */
 
@@ -183,7 +182,7 @@ static void sweep(struct loop_timer *t)
     struct host **at = &w->retired;
     while (*at != NULL) {
         struct host *h = *at;
-        if (!host_is_idle(h) && now > h->retired_ns + RETIRED_NS)
+        if (!host_is_idle(h) && now > h->retired_ns + WORKER_RETIRED_NS)
             host_cancel_all(h, false);
         if (host_is_idle(h)) {
             *at = h->next;

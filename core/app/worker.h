@@ -9,6 +9,9 @@
 /* A worker: a thread with its loop, its share of the connections, its Lua, its keys of the bus. */
 struct worker;
 
+/* What still runs on an older generation after this long is cancelled. */
+#define WORKER_RETIRED_NS (30 * NS_PER_S)
+
 struct worker_conf {
     int number;
     const struct clock *clock;

@@ -14,9 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define REQUEST_MS 30000
-#define DELIVERY_MS 30000
-
 int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
 {
     lua_State *L = h->L;
@@ -104,8 +101,8 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
         h->services[i].gate = gates_get(conf->gates, program->services[i].name);
     h->budget = conf->budget;
     h->number = conf->number;
-    h->request_ms = REQUEST_MS;
-    h->delivery_ms = DELIVERY_MS;
+    h->request_ms = HOST_REQUEST_MS;
+    h->delivery_ms = HOST_DELIVERY_MS;
     list_init(&h->tasks);
     list_init(&h->free_tasks);
     list_init(&h->requests);

@@ -17,6 +17,12 @@
 #include "script/task.h"
 #include "store/lane.h"
 
+/* Deadlines: of a request, of one try of a policy, of an answer from elsewhere. */
+#define HOST_REQUEST_MS 30000
+#define HOST_DELIVERY_MS 30000
+#define HOST_ANSWER_MS 10000
+#define HOST_JSON_DEPTH 64 /* of what clients send */
+
 /* What a worker counts, over all generations. Its thread adds, others may read. */
 struct host_counts {
     atomic_int_fast64_t requests, deliveries, commits, reruns, errors;

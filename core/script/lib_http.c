@@ -21,7 +21,6 @@
 #include <stdio.h>
 
 #define DEPTH_MAX 8
-#define ANSWER_MS 10000
 #define ANSWER_BYTES (1 << 20)
 #define HEADERS_MAX 40
 #define KEY_CHARS 32
@@ -332,7 +331,7 @@ static void take_body(lua_State *L, struct remote *r, struct arena *a, bool type
 static int64_t deadline_of(lua_State *L, const struct strand *s)
 {
     struct loop *loop = s->task->host->loop;
-    int64_t ms = ANSWER_MS;
+    int64_t ms = HOST_ANSWER_MS;
     if (push_option(L, 4, "timeout"))
         ms = lib_check_duration(L, lua_gettop(L), "http: option \"timeout\"");
     lua_pop(L, 1);

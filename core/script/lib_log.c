@@ -10,7 +10,6 @@
 
 #include <lauxlib.h>
 
-#define LINES_MAX 100 /* of one task */
 #define TEXT_MAX ((size_t)16 << 10)
 
 /* "scripts/x.lua" and the line of the caller. */
@@ -41,9 +40,9 @@ static struct str cut(struct str s)
 
 static int lines_dropped(struct task *t)
 {
-    if (t->log_count == LINES_MAX + 1)
+    if (t->log_count == TASK_LOG_LINES + 1)
         log_event(LOG_WARN, "further lines dropped", LOG_S("what", t->what),
-                  LOG_I("limit", LINES_MAX),
+                  LOG_I("limit", TASK_LOG_LINES),
                   LOG_S("service", t->service != NULL ? t->service->name : STR("")),
                   LOG_S("correlationId", t->correlation_id));
     return 0;
@@ -55,7 +54,7 @@ static int write_entry(lua_State *L, enum log_level level)
     struct strand *s = h != NULL ? h->current : NULL;
     struct str script, msg, data = {NULL, 0};
     lua_settop(L, 2);
-    if (s != NULL && s->task->log_count++ >= LINES_MAX)
+    if (s != NULL && s->task->log_count++ >= TASK_LOG_LINES)
         return lines_dropped(s->task);
     msg.p = luaL_tolstring(L, 1, &msg.n);
     const char *text = lua_pushlstring(L, msg.p, cut(msg).n);

@@ -4,6 +4,8 @@
 #include "http/answer.h"
 #include "script/host.h"
 
+#define REQUEST_REPEAT_MS (INT64_C(24) * 3600 * 1000) /* an Idempotency-Key is kept */
+
 /* One HTTP request on its way: from the route to the answer. Lives in the exchange's arena. */
 struct request {
     struct host *host;

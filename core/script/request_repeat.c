@@ -12,7 +12,6 @@
 #include <stdio.h>
 
 #define KEY_MAX 255
-#define LIFE_MS (INT64_C(24) * 3600 * 1000)
 #define BODY_MAX (256 << 10) /* of a kept answer: a larger one is repeated without */
 
 struct request_repeat {
@@ -243,7 +242,7 @@ void request_repeat_seal(struct task *t, struct store_unit *u)
         .head = kept_head(r, a),
         .body = body.n <= BODY_MAX ? arena_str(a, body) : (struct str){"", 0},
         .now_ms = now_ms,
-        .expires_ms = now_ms + LIFE_MS,
+        .expires_ms = now_ms + REQUEST_REPEAT_MS,
     };
     store_repeat_add(u, &kept);
 }

@@ -215,7 +215,7 @@ int request_parse_body(struct request *r, struct err *err)
     if (r->http->body.n == 0)
         return err_set(err, ERR_INVALID, "a JSON body is required");
     struct json *j = arena_alloc(r->arena, sizeof(*j));
-    if (json_parse(r->arena, r->http->body, 64, j, err) != 0)
+    if (json_parse(r->arena, r->http->body, HOST_JSON_DEPTH, j, err) != 0)
         return err_wrap(err, "JSON parse error");
     r->body = j;
     return 0;

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RUNS_MAX 6 /* the first and five re-runs */
 #define CLAIMS_MAX 8
 #define TURN_STRANDS 64
 #define TURN_NS (2 * NS_PER_MS)
@@ -240,7 +239,7 @@ static void refused(struct task *t, const struct store_unit *u)
         task_end(t, &t->error);
         return;
     }
-    if (t->runs >= RUNS_MAX) {
+    if (t->runs >= TASK_RUNS_MAX) {
         enum err_code code = u->verdict == STORE_CONFLICT ? ERR_CONFLICT
                              : u->verdict == STORE_EXISTS ? ERR_EXISTS
                                                           : ERR_BOUND;

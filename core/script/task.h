@@ -31,6 +31,9 @@ struct task_error {
     struct str details;     /* JSON members for the problem body, or empty */
 };
 
+#define TASK_RUNS_MAX 6 /* the first and five re-runs */
+#define TASK_LOG_LINES 100
+
 /* What one run may use. */
 struct task_budget {
     int cpu_ms;

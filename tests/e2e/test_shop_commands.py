@@ -2,10 +2,12 @@
 """The command line: services, and what it says to mistakes."""
 import json
 import os
+import re
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, case, command, eventually, main  # noqa: E402
+from harness import ROOT, Server, binary, case, command, environment, eventually, main  # noqa: E402
 
 
 def ask(server, *words):
@@ -76,6 +78,72 @@ def status_of_trouble():
         return json.loads(ask(server, "status", "-o", "json"))["breakersNotClosed"]
     assert eventually(opened, "the breaker opens") == [{"name": "payment", "state": "open"}]
     assert "payment (open)" in ask(server, "status")
+
+
+def complete(*line):
+    """What bash would offer at the end of this line."""
+    script = """source <("$0" completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _moontide
+        printf '%s\\n' "${COMPREPLY[@]}"; complete -p moontide"""
+    done = subprocess.run(["bash", "-uc", script, binary(), "moontide", *line], capture_output=True, text=True, check=True,
+                          env=environment(), cwd=ROOT)
+    assert not done.stderr, done.stderr
+    *words, hooked = done.stdout.splitlines()
+    assert hooked == "complete -F _moontide moontide", hooked
+    return [word for word in words if word]
+
+
+@case("SHOP-7d completion: bash offers commands, verbs, flags and values; all of them are in help")
+def completion():
+    code, listed, _ = command("help")
+    commands = re.findall(r"^  (\w+) +\S", listed, re.MULTILINE)
+    assert code == 0 and complete("") == commands and len(commands) > 14, (commands, complete(""))
+    assert complete("se") == ["services"] and complete("services", "st") == ["stop", "start"]
+    assert complete("letters", "retry", "--p") == ["--policy"] and complete("events", "--fo") == ["--follow"]
+    assert complete("events", "-o", "j") == ["json"] and complete("run", "--log-level", "w") == ["warn"]
+    assert "core" in complete("run", "--scripts", "co") and "README.md" in complete("run", "--config", "READ")
+    assert complete("help", "gen") == ["generations"] and complete("completion", "") == ["bash", "zsh", "fish"]
+    for name in commands:
+        flags = set(re.findall(r"^  (?:-.*, )?(--?[\w-]+)", command("help", name)[1], re.MULTILINE))
+        offered = set(complete(name, "-"))
+        assert flags <= offered, (name, flags - offered)
+        assert offered == set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", command("help", name)[1])) & offered, (name, offered)
+
+
+@case("SHOP-7d completion: scripts for zsh and fish name every command and flag; another shell is named a mistake")
+def other_shells():
+    zsh, fish = command("completion", "zsh")[1], command("completion", "fish")[1]
+    assert zsh.startswith("#compdef moontide\n") and zsh.endswith("compdef _moontide moontide\n")
+    for name in complete(""):
+        assert re.search(rf"^    '{name}:", zsh, re.MULTILINE) and f"-n __fish_use_subcommand -a {name} " in fish, name
+        for flag in (word for word in complete(name, "-") if word.startswith("--")):
+            assert f"_from {name}' -l {flag[2:]} " in fish, (name, flag)
+            assert re.search(rf"^    {name}\) compadd .*{flag}\b", zsh, re.MULTILINE), (name, flag)
+    assert 'completion: unknown "bsh"; did you mean "bash"?' in refused("completion", "bsh")
+    assert "completion needs a shell: bash, zsh or fish" in refused("completion")
+
+
+@case("SHOP-7e limits prints what is in force, with settings from flags, as text and as JSON")
+def limits():
+    code, out, err = command("limits", "-o", "json")
+    assert code == 0, err
+    found = {entry["name"]: entry for entry in json.loads(out)["limits"]}
+    assert found["body"] == {"name": "body", "value": 1 << 20, "unit": "bytes", "setting": "http.body_bytes"}
+    assert found["connections"]["value"] == 10000 and found["policies: tries"]["value"] == 10
+    code, out, err = command("limits", "--set", "http.body_bytes=65536", env={"MOONTIDE__HTTP__CONNECTIONS": "77"})
+    assert code == 0 and re.search(r"^body +64 KiB +http.body_bytes$", out, re.MULTILINE), (out, err)
+    assert re.search(r"^connections +77 ", out, re.MULTILINE), out
+    assert 'did you mean "http.body_bytes"?' in command("limits", "--set", "http.body_byte=1")[2]
+    assert "-o xml: expected json or text" in refused("limits", "-o", "xml")
+
+
+@case("SHOP-7e the limit that is printed is the one that acts: a body of that size is taken, one byte more is 413")
+def limits_act():
+    value = next(entry["value"] for entry in json.loads(command("limits", "-o", "json")[1])["limits"]
+                 if entry["name"] == "body")
+    server = Server("bookmarket")
+    for size, status in ((value, 400), (value + 1, 413)):
+        answer = server.request("POST", "/orders", b"[" + b" " * (size - 1), {"Content-Type": "application/json"})
+        assert answer.status == status, (size, answer)
 
 
 @case("SHOP-7c a wrong word of a command names the nearest one; the exit code is 2")
