@@ -22,6 +22,7 @@ struct reader {
     struct list node;
     struct loop_defer pump;
     struct loop_timer heartbeat;
+    enum admin_form form;
     struct store_log_query query; /* from: where to go on */
     int64_t left;                 /* lines still wanted */
     int64_t until;                /* newest event at the start */
@@ -48,8 +49,7 @@ static void write_rows(struct reader *r, const struct store_logged *rows, size_t
             return;
         if (r->hide_own && str_eq(rows[i].service, OWN_SERVICE))
             continue;
-        admin_write_event(out, log_name, &rows[i]);
-        buf_addc(out, '\n');
+        admin_form_write(out, r->form, log_name, &rows[i]);
         r->last_seq = rows[i].event.seq;
         r->left--;
     }
@@ -97,7 +97,7 @@ static void finish(struct reader *r)
 static void finish_early(struct reader *r, const char *why)
 {
     struct buf line = BUF_INIT;
-    buf_addf(&line, "{\"%s\":true,\"last_seq\":%lld}\n", why, (long long)r->last_seq);
+    admin_form_write_end(&line, r->form, why, r->last_seq);
     http_stream_write(r->x, buf_str(&line));
     buf_deinit(&line);
     finish(r);
@@ -151,7 +151,7 @@ static void on_heartbeat(struct loop_timer *t)
 {
     struct reader *r = list_entry(t, struct reader, heartbeat);
     struct loop *l = r->admin->conf.loop;
-    http_stream_write(r->x, STR("\n"));
+    http_stream_write(r->x, admin_form_heartbeat(r->form));
     loop_timer_start(l, t, loop_now_ns(l) + HEARTBEAT_NS);
 }
 
@@ -166,6 +166,16 @@ static void on_gone(struct http_exchange *x)
     struct reader *r = http_exchange_data(x);
     r->gone = true;
     loop_defer(r->admin->conf.loop, &r->pump);
+}
+
+/* A browser that connects anew repeats its first address and says what it had last. */
+static void take_last_id(const struct admin_call *c, struct reader *r)
+{
+    int64_t seq;
+    struct str last = http_header_find(c->request, STR("last-event-id"));
+    if (r->form == ADMIN_FORM_SSE && str_to_int(last, &seq) && seq >= r->query.from &&
+        seq < INT64_MAX)
+        r->query.from = seq + 1;
 }
 
 /* False: answered with 400. */
@@ -183,15 +193,19 @@ static bool read_query(struct admin_call *c, struct reader *r)
         return false;
     if (r->follow && !limited)
         r->left = INT64_MAX;
+    r->form = admin_form_from(http_header_find(c->request, STR("accept")));
+    take_last_id(c, r);
     return true;
 }
 
 static void begin(struct admin_call *c, struct reader *r, struct str lines, bool end)
 {
-    struct http_header headers[] = {admin_correlation(c), {STR("Cache-Control"), STR("no-store")}};
+    struct http_header headers[] = {admin_correlation(c),
+                                    {STR("Cache-Control"), STR("no-store")},
+                                    {STR("Vary"), STR("Accept")}};
     list_push(&c->admin->readers, &r->node);
     http_exchange_set_data(c->x, r);
-    http_stream_begin(c->x, 200, STR("application/x-ndjson"), headers, 2, on_drain);
+    http_stream_begin(c->x, 200, admin_form_type(r->form), headers, 3, on_drain);
     http_exchange_on_gone(c->x, on_gone);
     send_window(r, lines, end);
 }
@@ -214,7 +228,7 @@ void admin_events_get(struct admin_call *c)
     r->pump.fn = on_pump;
     r->heartbeat.fn = on_heartbeat;
     if (c->request->method == HTTP_HEAD_)
-        admin_answer(c, 200, STR("application/x-ndjson"), STR(""));
+        admin_answer(c, 200, admin_form_type(r->form), STR(""));
     else if (read_window(r, &lines, &end, &err))
         admin_problem_err(c, &err);
     else

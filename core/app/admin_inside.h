@@ -54,6 +54,16 @@ bool admin_query_number(struct admin_call *c, const char *name, int64_t min, int
                         int64_t *ret, bool *ret_given);
 bool admin_query_flag(struct admin_call *c, const char *name, bool *ret);
 
+/* Shapes of the event log (admin_events_form.c), chosen by Accept. */
+enum admin_form { ADMIN_FORM_NDJSON, ADMIN_FORM_SSE, ADMIN_FORM_CLOUD };
+enum admin_form admin_form_from(struct str accept);
+struct str admin_form_type(enum admin_form form);
+void admin_form_write(struct buf *out, enum admin_form form, struct str log_name,
+                      const struct store_logged *e);
+/* Why a stream ends before its time ("dropped"), and where to go on. */
+void admin_form_write_end(struct buf *out, enum admin_form form, const char *why, int64_t last_seq);
+struct str admin_form_heartbeat(enum admin_form form);
+
 /* Handlers, by file. */
 admin_fn admin_events_get;
 void admin_events_close(struct admin *a); /* ends all readers */

@@ -4,14 +4,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define JSON_DEPTH 64
+#define FOLLOW_PAUSE_NS 300000000
 
 /* Lines of the log as they come in. */
 struct printer {
     struct buf line;
     bool json;
     int code;
+    int64_t last_seq, count; /* of the events that were printed */
 };
 
 static void print_event(const struct json *event)
@@ -57,6 +60,9 @@ static void print_line(struct printer *p)
     if (json_parse(a, buf_str(&p->line), JSON_DEPTH, &line, &err) || line.type != JSON_OBJECT)
         p->code = commands_fail(EXIT_FAILED, "the server sent a line that is no event");
     else if (!print_end(p, &line)) {
+        const struct json *seq = json_find(&line, STR("seq"));
+        p->last_seq = seq && seq->type == JSON_INT ? seq->i : p->last_seq;
+        p->count++;
         if (p->json)
             puts(buf_str(&p->line).p);
         else
@@ -83,6 +89,78 @@ static bool on_data(void *ctx, struct str data)
     return p->code == EXIT_OK && !ferror(stdout);
 }
 
+/* From what was printed last, or from where the caller wants it. */
+static void write_target(const struct commands_args *args, const struct printer *p,
+                         struct buf *target)
+{
+    char from[24], limit[24];
+    int64_t wanted;
+    snprintf(from, sizeof(from), "%lld", (long long)p->last_seq + 1);
+    bool limited = str_to_int(args->limit, &wanted);
+    snprintf(limit, sizeof(limit), "%lld", limited ? (long long)(wanted - p->count) : 0);
+    buf_lit(target, "/admin/events");
+    commands_call_param(target, "from", p->count > 0 ? str_from(from) : args->from);
+    commands_call_param(target, "limit", limited ? str_from(limit) : args->limit);
+    commands_call_param(target, "type", args->type);
+    commands_call_param(target, "service", args->service);
+    commands_call_param(target, "key", args->key);
+    commands_call_param(target, "follow", args->follow ? STR("true") : STR(""));
+}
+
+static int read_events(const struct commands_args *args, struct printer *p)
+{
+    struct buf target = BUF_INIT, body = BUF_INIT;
+    write_target(args, p, &target);
+    struct client_request r = {"GET", buf_str(&target), STR(""), on_data, p};
+    int code = commands_call(args, &r, &body);
+    buf_deinit(&target);
+    buf_deinit(&body);
+    return code;
+}
+
+/* The same, but a server that is away is no news. False: it answered, though not with events. */
+static bool read_again(const struct commands_args *args, struct printer *p)
+{
+    struct client c = CLIENT_INIT;
+    struct buf target = BUF_INIT, body = BUF_INIT;
+    struct err ignored;
+    int status = 200;
+    write_target(args, p, &target);
+    struct client_request r = {"GET", buf_str(&target), STR(""), on_data, p};
+    buf_clear(&p->line); /* what came of a line before the connection broke comes again */
+    if (client_open(&c, &args->client, &ignored) != 0 ||
+        client_call(&c, &r, &status, &body, &ignored) != 0)
+        status = 200;
+    client_close(&c);
+    buf_deinit(&target);
+    buf_deinit(&body);
+    return status == 200;
+}
+
+static bool is_done(const struct commands_args *args, const struct printer *p)
+{
+    int64_t limit;
+    return p->code != EXIT_OK || ferror(stdout) ||
+           (str_to_int(args->limit, &limit) && p->count >= limit);
+}
+
+/* Goes on over restarts of the server, until interrupted. What is said to be wrong at first is
+ * wrong; afterwards the server is waited for. */
+static int follow(const struct commands_args *args, struct printer *p)
+{
+    int code = read_events(args, p);
+    if (code != EXIT_OK && (code != EXIT_UNREACHABLE || p->count == 0))
+        return code;
+    if (!is_done(args, p))
+        fputs("moontide: the server has gone; waiting for it\n", stderr);
+    while (!is_done(args, p)) {
+        nanosleep(&(struct timespec){.tv_nsec = FOLLOW_PAUSE_NS}, NULL);
+        if (!read_again(args, p))
+            return read_events(args, p); /* says why */
+    }
+    return EXIT_OK;
+}
+
 int commands_log_events(int argc, char **argv)
 {
     struct commands_args args;
@@ -93,19 +171,8 @@ int commands_log_events(int argc, char **argv)
     if (args.word_count > 0)
         return commands_fail(EXIT_USAGE, "events takes no \"%.*s\"", STR_ARG(args.words[0]));
     struct printer p = {.line = BUF_INIT, .json = args.json};
-    struct buf target = BUF_INIT, body = BUF_INIT;
-    buf_lit(&target, "/admin/events");
-    commands_call_param(&target, "from", args.from);
-    commands_call_param(&target, "limit", args.limit);
-    commands_call_param(&target, "type", args.type);
-    commands_call_param(&target, "service", args.service);
-    commands_call_param(&target, "key", args.key);
-    commands_call_param(&target, "follow", args.follow ? STR("true") : STR(""));
-    struct client_request r = {"GET", buf_str(&target), STR(""), on_data, &p};
-    code = commands_call(&args, &r, &body);
+    code = args.follow ? follow(&args, &p) : read_events(&args, &p);
     buf_deinit(&p.line);
-    buf_deinit(&target);
-    buf_deinit(&body);
     return code != EXIT_OK ? code : p.code;
 }
 

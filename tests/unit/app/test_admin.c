@@ -2,7 +2,7 @@
 /* The admin side over a real socket, in front of a real store and bus; all on one loop under a fake
  * clock. */
 #include "../bus/world.h"
-#include "app/admin.h"
+#include "app/admin_inside.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -341,19 +341,24 @@ static void bad_parameters_are_named(void **state)
     }
 }
 
-static int follow(struct bench *b, const char *query)
+static int follow_as(struct bench *b, const char *query, const char *accept)
 {
     struct buf text = BUF_INIT;
     int fd = dial(b);
     buf_addf(&text,
              "GET /admin/events?follow=true%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " TOKEN
-             "\r\n\r\n",
-             query);
+             "\r\nAccept: %s\r\n\r\n",
+             query, accept);
     send_text(fd, buf_str(&text).p);
     buf_deinit(&text);
     buf_clear(&b->in);
     await(b, fd, "\r\n\r\n");
     return fd;
+}
+
+static int follow(struct bench *b, const char *query)
+{
+    return follow_as(b, query, "*/*");
 }
 
 static void a_follower_gets_what_was_and_what_comes(void **state)
@@ -397,6 +402,41 @@ static void a_quiet_follower_hears_an_empty_line_every_15_s(void **state)
     advance(b->world, 15000);
     await(b, fd, "\r\n1\r\n\n\r\n1\r\n\n\r\n");
     close(fd);
+}
+
+static void a_quiet_follower_of_sse_hears_a_comment(void **state)
+{
+    struct bench *b = *state;
+    int fd = follow_as(b, "", "text/event-stream");
+    settle(b->world);
+    advance(b->world, 15000);
+    await(b, fd, "\r\n3\r\n:\n\n\r\n");
+    emit(b->world, PAID, 1);
+    await(b, fd, "id: 1\nevent: Paid\ndata: {\"seq\":1,");
+    close(fd);
+}
+
+static void accept_chooses_the_shape(void **state)
+{
+    static const struct {
+        const char *accept;
+        enum admin_form form;
+    } cases[] = {
+        {"", ADMIN_FORM_NDJSON},
+        {"*/*", ADMIN_FORM_NDJSON},
+        {"text/html", ADMIN_FORM_NDJSON},
+        {"text/event-stream", ADMIN_FORM_SSE},
+        {" Text/Event-Stream ; charset=utf-8", ADMIN_FORM_SSE},
+        {"application/cloudevents+json", ADMIN_FORM_CLOUD},
+        {"text/event-stream, application/cloudevents+json", ADMIN_FORM_SSE},
+        {"text/event-stream;q=0.5, application/cloudevents+json;q=0.51", ADMIN_FORM_CLOUD},
+        {"text/event-stream;q=0", ADMIN_FORM_NDJSON},
+        {"application/x-ndjson,text/event-stream;q=0.9", ADMIN_FORM_NDJSON},
+        {",,;;q=,=;", ADMIN_FORM_NDJSON},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(admin_form_from(str_from(cases[i].accept)), cases[i].form);
 }
 
 static void a_follower_too_far_behind_is_dropped_with_its_last_event(void **state)
@@ -551,6 +591,8 @@ int main(void)
         CASE(a_follower_gets_what_was_and_what_comes),
         CASE(a_follower_with_a_limit_ends_at_it),
         CASE(a_quiet_follower_hears_an_empty_line_every_15_s),
+        CASE(a_quiet_follower_of_sse_hears_a_comment),
+        CASE(accept_chooses_the_shape),
         CASE(a_follower_too_far_behind_is_dropped_with_its_last_event),
         CASE(followers_may_be_open_at_the_end),
         CASE(a_letter_is_listed_shown_and_discarded),
