@@ -189,7 +189,7 @@ static bool is_first_ever(struct request *r)
 
 bool request_repeat_enter(struct request *r)
 {
-    struct str sent, key;
+    struct str sent = {NULL, 0}, key;
     int n = is_write(r) ? count_keys(r->http, &sent) : 0;
     if (n == 0)
         return true;
