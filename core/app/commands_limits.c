@@ -80,6 +80,7 @@ static void add_tasks(struct limits *l)
     add(l, "task: answer or text", (int64_t)BUDGET_TEXT, BYTES, NULL);
     add(l, "task: log lines", TASK_LOG_LINES, COUNT, NULL);
     add(l, "task: re-runs", TASK_RUNS_MAX - 1, COUNT, NULL);
+    add(l, "worker: Lua memory", (int64_t)HOST_MEMORY_MARK, BYTES, NULL);
 }
 
 static void add_bus(struct limits *l, const struct config *config)

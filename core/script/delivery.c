@@ -81,6 +81,13 @@ static void delivery_ended(struct task *t, const struct task_error *error)
 static const struct task_class delivery_class = {delivery_enter, delivery_leave, delivery_seal,
                                                  NULL, delivery_ended};
 
+/* A failed try: it is tried again, later each time. */
+static void refuse(struct bus_delivery *d)
+{
+    struct bus_failure why = {false, str_from(err_name(ERR_LIMIT)), STR(HOST_CROWDED), STR("")};
+    bus_delivery_failed(d, &why);
+}
+
 void delivery_run(void *ctx, struct bus_delivery *d)
 {
     struct host *h = ctx;
@@ -95,5 +102,8 @@ void delivery_run(void *ctx, struct bus_delivery *d)
         .deadline_ns = loop_now_ns(h->loop) + h->delivery_ms * NS_PER_MS,
     };
     host_count(&h->counts->deliveries);
-    task_start(h, &conf);
+    if (host_has_memory(h))
+        task_start(h, &conf);
+    else
+        refuse(d);
 }

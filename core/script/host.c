@@ -3,6 +3,7 @@
 #include "script/host.h"
 
 #include "base/file.h"
+#include "script/alloc.h"
 #include "script/guard.h"
 #include "script/load.h"
 #include "script/request.h"
@@ -13,6 +14,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define COLLECT_AGAIN_NS NS_PER_S /* while a collection does not help */
 
 int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
 {
@@ -103,6 +106,7 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->number = conf->number;
     h->request_ms = HOST_REQUEST_MS;
     h->delivery_ms = HOST_DELIVERY_MS;
+    h->memory_mark = HOST_MEMORY_MARK;
     list_init(&h->tasks);
     list_init(&h->free_tasks);
     list_init(&h->requests);
@@ -136,6 +140,38 @@ void host_free(struct host *h)
     program_unref(h->program);
     free(h->services);
     free(h);
+}
+
+static size_t state_bytes(const struct host *h)
+{
+    void *a;
+    return lua_getallocf(h->L, &a) == alloc_lua ? alloc_used(a) : 0;
+}
+
+static void say_crowded(const struct host *h, size_t used)
+{
+    log_event(LOG_ERROR, "scripts hold too much memory; new tasks are refused",
+              LOG_I("generation", h->program->generation), LOG_I("worker", h->number),
+              LOG_I("bytes", (int64_t)used), LOG_I("bound", (int64_t)h->memory_mark),
+              LOG_I("tasks", h->task_count));
+}
+
+bool host_has_memory(struct host *h)
+{
+    size_t used = state_bytes(h);
+    if (used >= h->memory_mark) {
+        int64_t now_ns = loop_now_ns(h->loop);
+        if (h->crowded && now_ns < h->collect_again_ns)
+            return false;
+        lua_gc(h->L, LUA_GCCOLLECT, 0);
+        used = state_bytes(h);
+        h->collect_again_ns = now_ns + COLLECT_AGAIN_NS;
+    }
+    bool crowded = used >= h->memory_mark;
+    if (crowded && !h->crowded)
+        say_crowded(h, used);
+    h->crowded = crowded;
+    return !crowded;
 }
 
 bool host_is_open(const struct host *h, const struct service *s)

@@ -76,6 +76,9 @@ struct host {
     struct coroutine *idle_coroutines;
     struct guard *idle_guards;
     int64_t request_ms, delivery_ms; /* deadlines */
+    size_t memory_mark;              /* host_has_memory */
+    bool crowded;                    /* the last full collection left more than that */
+    int64_t collect_again_ns;
     bool draining, stopping;
     void (*logged)(void *ctx, struct str message); /* sees what scripts log, unless NULL */
     void *logged_ctx;
@@ -129,6 +132,11 @@ int host_protected(struct host *h, lua_CFunction fn, void *arg, struct err *err)
 void request_serve(struct host *h, struct http_exchange *x);
 /* Runs one delivery (delivery.c); a bus_deliver_fn with ctx = host. */
 void delivery_run(void *ctx, struct bus_delivery *d);
+/* May another task begin? Not while the state as a whole holds more than the mark and a full
+ * collection did not help: what the tasks that run are allowed adds up. */
+#define HOST_MEMORY_MARK ((size_t)256 << 20)
+#define HOST_CROWDED "the tasks that run on this worker hold too much memory"
+bool host_has_memory(struct host *h);
 /* Is the service up? If not, what begins is refused. NULL, for what is of no service, is. */
 bool host_is_open(const struct host *h, const struct service *s);
 /* Tasks that hold the service behind the gate (task_hold). */

@@ -196,6 +196,8 @@ static void run_endpoint(struct request *r)
         return;
     if (is_read(r->endpoint) && !(r->endpoint->resource != NULL && r->endpoint->resource->guarded))
         request_read(r);
+    else if (!host_has_memory(r->host))
+        request_fail_code(r, ERR_LIMIT, HOST_CROWDED);
     else
         request_start_task(r);
 }
