@@ -236,6 +236,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .share = a->share,
             .limits = a->config->http,
             .admin_port = port_of(a->admin_fd),
+            .drain_ns = a->config->reload_drain_ms * NS_PER_MS,
             .main_mailbox = a->mailbox,
             .on_drained = worker_drained,
             .ctx = a,

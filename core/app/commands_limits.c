@@ -92,7 +92,7 @@ static void add_bus(struct limits *l, const struct config *config)
     add(l, "policies: longest pause", bus.max_pause_ms, MS, NULL);
     add(l, "policies: open deliveries", config->max_outstanding, COUNT, "bus.max_outstanding");
     add(l, "generations kept", STORE_GENERATIONS_KEPT, COUNT, NULL);
-    add(l, "old generation", WORKER_RETIRED_NS / NS_PER_MS, MS, NULL);
+    add(l, "old generation", config->reload_drain_ms, MS, "reload.drain_ms");
     add(l, "stop of process or service", CONTROL_DRAIN_NS / NS_PER_MS, MS, NULL);
 }
 

@@ -18,6 +18,7 @@
 #define WORKERS_MAX 64
 #define OUTSTANDING_DEFAULT 4096
 #define OUTSTANDING_MAX 1000000
+#define RELOAD_DRAIN_MS 30000
 #define HOUR_MS 3600000
 #define BYTES_PER_S_MAX 1000000000
 
@@ -128,6 +129,7 @@ static const struct setting {
     {"log_level", set_log_level, NO_NUMBER},
     {"admin_token_file", set_token_file, NO_NUMBER},
     {"bus.max_outstanding", NULL, NUMBER(max_outstanding, 1, OUTSTANDING_MAX)},
+    {"reload.drain_ms", NULL, NUMBER(reload_drain_ms, 1, HOUR_MS)},
     {"http.request_line_bytes", NULL, NUMBER(http.request_line_bytes, 64, 1 << 20)},
     {"http.headers_bytes", NULL, NUMBER(http.headers_bytes, 64, 16 << 20)},
     {"http.headers", NULL, NUMBER(http.headers_count, 1, 10000)},
@@ -315,6 +317,7 @@ static void set_defaults(struct config *c)
     c->workers = cores < 1 ? 1 : cores > WORKERS_MAX ? WORKERS_MAX : (int)cores;
     c->log_level = LOG_INFO;
     c->max_outstanding = OUTSTANDING_DEFAULT;
+    c->reload_drain_ms = RELOAD_DRAIN_MS;
     c->http = (struct http_limits)HTTP_LIMITS_DEFAULT;
 }
 

@@ -21,6 +21,7 @@ struct config {
     enum log_level log_level;
     bool watch;              /* reload when a script is saved */
     int64_t max_outstanding; /* bus.max_outstanding */
+    int64_t reload_drain_ms; /* reload.drain_ms */
     struct http_limits http; /* http.*: of the gateway */
     /* Overrides of what the system file says, outermost last: from --config, environment and --set,
      * as dotted paths in lower case. The loader lays them over the system's table:

@@ -182,7 +182,7 @@ static void sweep(struct loop_timer *t)
     struct host **at = &w->retired;
     while (*at != NULL) {
         struct host *h = *at;
-        if (!host_is_idle(h) && now > h->retired_ns + WORKER_RETIRED_NS)
+        if (!host_is_idle(h) && now > h->retired_ns + w->conf.drain_ns)
             host_cancel_all(h, false);
         if (host_is_idle(h)) {
             *at = h->next;

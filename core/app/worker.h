@@ -9,9 +9,6 @@
 /* A worker: a thread with its loop, its share of the connections, its Lua, its keys of the bus. */
 struct worker;
 
-/* What still runs on an older generation after this long is cancelled. */
-#define WORKER_RETIRED_NS (30 * NS_PER_S)
-
 struct worker_conf {
     int number;
     const struct clock *clock;
@@ -28,7 +25,8 @@ struct worker_conf {
     int listen_fd;
     struct http_share *share;
     struct http_limits limits;
-    int admin_port; /* never called by scripts */
+    int admin_port;   /* never called by scripts */
+    int64_t drain_ns; /* what still runs on an older generation after this long is cancelled */
     struct mailbox *main_mailbox;
     void (*on_drained)(void *ctx); /* on the main loop's thread, once, after worker_drain */
     void *ctx;
@@ -45,7 +43,7 @@ struct host_counts *worker_counts(struct worker *w);
 /* Another generation, in three steps on the worker's thread, each answered by on_switched on the
  * main loop's: PREPARE makes its Lua ready beside the one that runs (L becomes the worker's),
  * COMMIT lets everything that starts from now on use it, ABORT forgets it. What began with an older
- * generation ends there; after 30 s it is cancelled. One step at a time. Any thread. */
+ * generation ends there; after drain_ns it is cancelled. One step at a time. Any thread. */
 enum worker_step { WORKER_PREPARE, WORKER_COMMIT, WORKER_ABORT };
 struct worker_switch {
     enum worker_step step;

@@ -390,6 +390,8 @@ void request_cancel_waiting(struct host *h)
     while (!list_empty(&h->requests)) {
         struct request *r = list_entry(h->requests.next, struct request, node);
         stop_waiting(r);
-        request_fail_code(r, ERR_CANCELLED, "the server is stopping");
+        request_fail_code(r, ERR_CANCELLED,
+                          h->stopping ? "the server is stopping"
+                                      : "its rules were replaced, and it took too long to begin");
     }
 }

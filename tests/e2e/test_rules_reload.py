@@ -414,6 +414,30 @@ def overlap_try():
     assert server.stop() == 0
 
 
+@case("RULES-1h what outlives the drain of its old generation is cancelled: 503, and the try is repeated on the new one")
+def outlived():
+    notes = NOTES_LUA.replace('integer "noteId"', 'integer "noteId", text "by"')
+    nap = NAP.replace('"2s"', '"28s"')
+    server = lab({VERSION: version(1).replace('"2s"', '"28s"'), COPIES: nap.replace("NAME", "first"), NOTES: notes},
+                 args=["--workers", "1", "--set", "reload.drain_ms=200"])
+    server.request("POST", "/notes", {"what": "a"})
+    server.wait_log(msg="asleep")
+    slow = Slow(server)
+    write_files(server.scripts, {VERSION: version(2), COPIES: COPIES_LUA.replace(
+        "noteId = event.id", 'noteId = event.id, by = "second"')})
+    reload(server)
+    slow.thread.join(20)
+    assert slow.answer is not None and slow.answer.status == 503, slow.answer
+    assert slow.answer.json["code"] == "cancelled" and "rules were replaced" in slow.answer.text, slow.answer
+    failed = server.wait_log(msg="policy failed")
+    assert (failed["try"], failed["code"]) == (1, "cancelled"), failed
+    rows = eventually(lambda: server.rows("/copies"), "the next try, on the new generation")
+    assert [(row["noteId"], row["by"]) for row in rows] == [(1, "second")], rows
+    assert len(server.log_lines(msg="asleep")) == 2 and shown(server) == 2
+    assert server.admin("GET", "/admin/letters").json["letters"] == []
+    assert server.stop() == 0
+
+
 @case("RULES-1g an event that waits for its next try gets it from the rule that was mended")
 def mended():
     server = lab({COPIES: COPIES_LUA.replace("store.create", 'error("not yet") store.create')})

@@ -32,7 +32,7 @@ def current():
 def tables():
     rows = [row for row in reference().splitlines() if row.startswith("|")]
     wrong = []
-    for _, value, setting in re.findall(r"^(.+?)  +(\S+(?: \S+)?)  +(http\.\S+|bus\.\S+)$", printed(), re.MULTILINE):
+    for _, value, setting in re.findall(r"^(.+?)  +(\S+(?: \S+)?)  +((?:http|bus|reload)\.\S+)$", printed(), re.MULTILINE):
         if not any(value in row and f"`{setting}`" in row for row in rows):
             wrong.append(f"{REFERENCE}: no row with `{setting}` and {value}")
     fail_with(wrong)

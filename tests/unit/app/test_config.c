@@ -102,6 +102,7 @@ static void without_anything_the_built_in_values_hold(void **state)
     assert_in_range(f->config.workers, 1, 64);
     assert_int_equal(f->config.log_level, LOG_INFO);
     assert_int_equal(f->config.max_outstanding, 4096);
+    assert_int_equal(f->config.reload_drain_ms, 30000);
     assert_int_equal(f->config.http.body_bytes, 1 << 20);
     assert_int_equal(f->config.http.headers_ms, 10000);
     assert_int_equal(f->config.http.connections, 10000);
