@@ -246,9 +246,8 @@ static void show(struct breaker *b, int64_t now_ns, int64_t took_ns, enum breake
     breaker_events_add(&b->events, now_ns, event_of(outcome));
     if (slow)
         breaker_events_add(&b->events, now_ns, BREAKER_EVENT_SLOW);
-    breaker_latency_add(&b->execute, now_ns, took_ns);
-    if (outcome != BREAKER_FAILURE && outcome != BREAKER_TIMEOUT)
-        breaker_latency_add(&b->total, now_ns, took_ns); /* others end with their fallback */
+    bool fails = outcome == BREAKER_FAILURE || outcome == BREAKER_TIMEOUT;
+    breaker_latency_add(fails ? &b->given_up : &b->ended, now_ns, took_ns);
     if (outcome == BREAKER_BAD_REQUEST)
         breaker_events_add(&b->events, now_ns, BREAKER_EVENT_EXCEPTION_THROWN);
 }
@@ -284,7 +283,7 @@ bool breaker_fallback_enter(struct breaker *b, int64_t now_ns)
 static void add_total(struct breaker *b, int64_t now_ns, int64_t started_ns)
 {
     if (started_ns > 0)
-        breaker_latency_add(&b->total, now_ns, now_ns - started_ns);
+        breaker_latency_add(&b->fell_back, now_ns, now_ns - started_ns);
 }
 
 void breaker_fallback_leave(struct breaker *b, int64_t now_ns, int64_t started_ns,
@@ -329,6 +328,13 @@ void breaker_retry_leave(struct breaker *b)
 
 /* ---- life ---- */
 
+static void start_latencies(struct breaker *b, int64_t now_ns)
+{
+    struct breaker_latency *const all[] = {&b->ended, &b->given_up, &b->fell_back};
+    for (size_t i = 0; i < 3; i++)
+        breaker_latency_start(all[i], b->conf.latency_ms, b->conf.latency_buckets, now_ns);
+}
+
 void breaker_init(struct breaker *b, const struct breaker_conf *conf, int64_t now_ns)
 {
     assert(breaker_conf_check(conf, NULL) == 0);
@@ -339,8 +345,7 @@ void breaker_init(struct breaker *b, const struct breaker_conf *conf, int64_t no
     breaker_adapt_start(&b->adapt, conf);
     breaker_health_start(b, now_ns);
     breaker_events_start(&b->events, conf->window_ms, conf->window_buckets, now_ns);
-    breaker_latency_start(&b->execute, conf->latency_ms, conf->latency_buckets, now_ns);
-    breaker_latency_start(&b->total, conf->latency_ms, conf->latency_buckets, now_ns);
+    start_latencies(b, now_ns);
 }
 
 /* The counts of the window go on in the new one. */
@@ -367,8 +372,7 @@ static void resize(struct breaker *b, const struct breaker_conf *old, int64_t no
     if (ring || c->window != old->window || c->window_calls != old->window_calls)
         breaker_health_resize(b, now_ns);
     if (c->latency_ms != old->latency_ms || c->latency_buckets != old->latency_buckets) {
-        breaker_latency_start(&b->execute, c->latency_ms, c->latency_buckets, now_ns);
-        breaker_latency_start(&b->total, c->latency_ms, c->latency_buckets, now_ns);
+        start_latencies(b, now_ns);
     }
     if (c->limit != old->limit || c->limit_mode != old->limit_mode)
         breaker_adapt_start(&b->adapt, c);
@@ -427,6 +431,13 @@ void breaker_view(struct breaker *b, int64_t now_ns, struct breaker_view *ret)
         ret->rolling[i] = b->events.sum[i];
         ret->total[i] = b->events.total[i];
     }
+}
+
+void breaker_latencies(struct breaker *b, int64_t now_ns, struct breaker_latency_view *ret_execute,
+                       struct breaker_latency_view *ret_total)
+{
+    breaker_latency_view(&b->ended, &b->given_up, now_ns, ret_execute);
+    breaker_latency_view(&b->ended, &b->fell_back, now_ns, ret_total);
 }
 
 const char *breaker_state_name(enum breaker_state s)

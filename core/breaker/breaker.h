@@ -79,7 +79,8 @@ struct breaker {
 
     /* what is shown */
     struct breaker_events events;
-    struct breaker_latency execute, total;
+    /* of bodies, by whether the call ended with them; and of whole calls whose body did not */
+    struct breaker_latency ended, given_up, fell_back;
 };
 
 /* Copies conf, which must be sane (breaker_conf_check); so must breaker_set_conf's. Closed. */
@@ -131,6 +132,9 @@ struct breaker_view {
     uint64_t total[BREAKER_EVENT_COUNT];
 };
 void breaker_view(struct breaker *b, int64_t now_ns, struct breaker_view *ret);
+/* Latencies of bodies, and of whole calls with their fallbacks. */
+void breaker_latencies(struct breaker *b, int64_t now_ns, struct breaker_latency_view *ret_execute,
+                       struct breaker_latency_view *ret_total);
 /* "closed", "open", "half_open"; static. */
 const char *breaker_state_name(enum breaker_state s);
 /* Dies if an invariant does not hold (builds with assertions). */

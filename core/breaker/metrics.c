@@ -160,25 +160,39 @@ void breaker_latency_add(struct breaker_latency *l, int64_t now_ns, int64_t took
         l->buckets[at].max_ns = took_ns;
 }
 
-void breaker_latency_view(struct breaker_latency *l, int64_t now_ns,
+static void add_sums(struct breaker_latency *l, int64_t now_ns, int64_t *count, int64_t *sum_ns,
+                     int64_t *max_ns)
+{
+    latency_roll(l, now_ns);
+    for (int b = 0; b < l->roll.buckets; b++) {
+        *count += l->buckets[b].count;
+        *sum_ns += l->buckets[b].sum_ns;
+        *max_ns = l->buckets[b].max_ns > *max_ns ? l->buckets[b].max_ns : *max_ns;
+    }
+}
+
+static int64_t count_in_step(const struct breaker_latency *l, int step)
+{
+    int64_t count = 0;
+    for (int b = 0; b < l->roll.buckets; b++)
+        count += l->buckets[b].step[step];
+    return count;
+}
+
+void breaker_latency_view(struct breaker_latency *a, struct breaker_latency *b, int64_t now_ns,
                           struct breaker_latency_view *ret)
 {
     int64_t sum_ns = 0, max_ns = 0, below = 0;
     int next = 0;
     *ret = (struct breaker_latency_view){0};
-    latency_roll(l, now_ns);
-    for (int b = 0; b < l->roll.buckets; b++) {
-        ret->count += l->buckets[b].count;
-        sum_ns += l->buckets[b].sum_ns;
-        max_ns = l->buckets[b].max_ns > max_ns ? l->buckets[b].max_ns : max_ns;
-    }
+    add_sums(a, now_ns, &ret->count, &sum_ns, &max_ns);
+    if (b != NULL)
+        add_sums(b, now_ns, &ret->count, &sum_ns, &max_ns);
     if (ret->count == 0)
         return;
     ret->mean_ns = sum_ns / ret->count;
     for (int s = 0; s < BREAKER_LATENCY_STEPS && next < BREAKER_PERCENTILES; s++) {
-        int64_t here = 0;
-        for (int b = 0; b < l->roll.buckets; b++)
-            here += l->buckets[b].step[s];
+        int64_t here = count_in_step(a, s) + (b != NULL ? count_in_step(b, s) : 0);
         below += here;
         int64_t middle = step_ns(s) < max_ns ? step_ns(s) : max_ns;
         while (here > 0 && next < BREAKER_PERCENTILES &&

@@ -93,6 +93,7 @@ extern const char *const breaker_percentile_names[BREAKER_PERCENTILES]; /* "0", 
 /* Empty; one more. */
 void breaker_latency_start(struct breaker_latency *l, int window_ms, int buckets, int64_t now_ns);
 void breaker_latency_add(struct breaker_latency *l, int64_t now_ns, int64_t took_ns);
-/* Looks at every step: not for the way of a call. */
-void breaker_latency_view(struct breaker_latency *l, int64_t now_ns,
+/* Of both together, which have the same window; b may be NULL. Looks at every step: not for the way
+ * of a call. */
+void breaker_latency_view(struct breaker_latency *a, struct breaker_latency *b, int64_t now_ns,
                           struct breaker_latency_view *ret);

@@ -98,8 +98,7 @@ void registry_latency(struct registry_entry *e, int64_t now_ns,
                       struct breaker_latency_view *ret_total)
 {
     struct breaker *b = registry_lock(e);
-    breaker_latency_view(&b->execute, now_ns, ret_execute);
-    breaker_latency_view(&b->total, now_ns, ret_total);
+    breaker_latencies(b, now_ns, ret_execute, ret_total);
     registry_unlock(e, now_ns);
 }
 

@@ -84,7 +84,7 @@ static void push_origin(lua_State *L)
     lua_pushliteral(L, "");
 }
 
-void fail_push(lua_State *L, struct str code, int status, bool retryable, struct str message)
+void fail_push_bare(lua_State *L, struct str code, int status, bool retryable, struct str message)
 {
     luaL_checkstack(L, 4, "error value");
     lua_createtable(L, 0, 5);
@@ -96,9 +96,14 @@ void fail_push(lua_State *L, struct str code, int status, bool retryable, struct
     lua_setfield(L, -2, "status");
     lua_pushboolean(L, retryable);
     lua_setfield(L, -2, "retryable");
+    luaL_setmetatable(L, FAIL_METATABLE);
+}
+
+void fail_push(lua_State *L, struct str code, int status, bool retryable, struct str message)
+{
+    fail_push_bare(L, code, status, retryable, message);
     push_origin(L);
     lua_setfield(L, -2, "origin");
-    luaL_setmetatable(L, FAIL_METATABLE);
 }
 
 int fail_raise(lua_State *L, enum err_code code, const char *fmt, ...)

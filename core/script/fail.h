@@ -21,6 +21,8 @@ int fail_raise_err(lua_State *L, const struct err *err);
 #define fail_misuse(L, ...) fail_raise((L), ERR_SCRIPT, __VA_ARGS__)
 /* Pushes an error value of any code and status. [-0, +1, m] */
 void fail_push(lua_State *L, struct str code, int status, bool retryable, struct str message);
+/* The same without an origin: looking for it is half of the cost. */
+void fail_push_bare(lua_State *L, struct str code, int status, bool retryable, struct str message);
 /* Makes the value at the top an error value if it is something else that was raised. [-1, +1, m] */
 void fail_wrap(lua_State *L);
 /* Reads what was raised (any value, at the top of L) into a's memory; plain strings become code

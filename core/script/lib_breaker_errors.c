@@ -5,8 +5,6 @@
 
 #include <lauxlib.h>
 
-#include <stdio.h>
-
 #define CAUSE 4 /* index of the cause, see lib_breaker.c */
 
 static void set_text(lua_State *L, const char *name, struct str s)
@@ -17,9 +15,12 @@ static void set_text(lua_State *L, const char *name, struct str s)
 
 void lib_breaker_push_reason(lua_State *L, struct str name, enum err_code code, const char *reason)
 {
-    char text[300];
-    snprintf(text, sizeof(text), "%.*s %s", STR_ARG(name), reason);
-    fail_push(L, str_from(err_name(code)), err_status(code), err_retryable(code), str_from(text));
+    struct str message;
+    luaL_checkstack(L, 8, "error value");
+    message.p = lua_pushfstring(L, "%s %s", name.p, reason);
+    message.n = strlen(message.p);
+    fail_push_bare(L, str_from(err_name(code)), err_status(code), err_retryable(code), message);
+    lua_remove(L, -2);
     set_text(L, "breaker", name);
     set_text(L, "reason", str_from(reason));
 }
@@ -90,7 +91,10 @@ static void copy_cause(lua_State *L, bool rejected)
     for (size_t i = 0; i < count; i++) {
         lua_pushstring(L, members[i]);
         lua_pushvalue(L, -1);
-        lua_rawget(L, CAUSE);
+        if (lua_rawget(L, CAUSE) == LUA_TNIL) {
+            lua_pop(L, 2); /* the new one's own stays: its origin */
+            continue;
+        }
         lua_rawset(L, -3);
     }
     lua_pushvalue(L, CAUSE);

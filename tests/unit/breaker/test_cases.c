@@ -355,8 +355,8 @@ static void expect_state(struct run *r, char letter)
 static void expect_number(struct run *r, const char *step)
 {
     struct breaker_view v = view(r);
-    struct breaker_latency_view latency;
-    breaker_latency_view(&r->b.execute, r->now_ns, &latency);
+    struct breaker_latency_view latency, total;
+    breaker_latencies(&r->b, r->now_ns, &latency, &total);
     int64_t is = step[0] == 'N'   ? v.in_flight
                  : step[0] == 'M' ? v.max_in_flight
                  : step[0] == '%' ? v.error_percent
@@ -587,14 +587,14 @@ static void BREAKER_8c_percentiles_are_within_a_tenth(void **state)
     breaker_latency_start(l, 60000, 6, NS_PER_S);
     for (int ms = 1; ms <= 1000; ms++)
         breaker_latency_add(l, NS_PER_S, ms * NS_PER_MS);
-    breaker_latency_view(l, NS_PER_S, &v);
+    breaker_latency_view(l, NULL, NS_PER_S, &v);
     assert_int_equal(v.count, 1000);
     assert_int_equal(v.mean_ns, 500500000);
     assert_in_range(v.percentile_ns[2], 450 * NS_PER_MS, 550 * NS_PER_MS);
     assert_in_range(v.percentile_ns[6], 900 * NS_PER_MS, 1000 * NS_PER_MS);
     assert_int_equal(v.percentile_ns[8], 1000 * NS_PER_MS);
     assert_true(v.percentile_ns[0] <= 2 * NS_PER_MS);
-    breaker_latency_view(l, 62 * NS_PER_S, &v);
+    breaker_latency_view(l, NULL, 62 * NS_PER_S, &v);
     assert_int_equal(v.count, 0);
     free(l);
 }
