@@ -106,11 +106,31 @@ static int start_generation(struct app *a, struct start *s, struct err *err)
 
 /* ---- floors ---- */
 
+/* Adds what can be done about it. */
+static void advise(struct err *err, const char *advice)
+{
+    struct err plain = *err;
+    err_set(err, plain.code, "%s; %s", plain.message, advice);
+}
+
+/* A new data folder is not made for a system that is not there. */
+static int look_for_scripts(struct app *a, struct err *err)
+{
+    struct tree *tree = NULL;
+    if (app_file_bytes(a, "moontide.db") > 0)
+        return 0;
+    int failed = tree_read(c_text(a, a->config->scripts), c_text(a, a->config->system), &tree, err);
+    tree_free(tree);
+    return failed;
+}
+
 static int open_store(struct app *a, struct err *err)
 {
     struct store_conf conf = {
         .folder = c_text(a, a->config->data), .clock = &a->clock, .memory_root = "/dev/shm"};
     a->store = store_open(&conf, err);
+    if (a->store == NULL && err->code == ERR_LOCKED)
+        advise(err, "stop it, or name another folder with --data DIR");
     if (a->store == NULL)
         return -1;
     a->session = store_session_new(a->store, a->loop, err);
@@ -184,10 +204,16 @@ static void open_guards(struct app *a)
 static int open_sockets(struct app *a, struct err *err)
 {
     a->listen_fd = http_listen(a->config->listen, &a->listen_address, err);
-    if (a->listen_fd < 0)
+    if (a->listen_fd < 0) {
+        advise(err, "stop what uses it, or name another with --listen HOST:PORT");
         return -1;
+    }
     a->admin_fd = http_listen(a->config->admin, &a->admin_address, err);
-    return a->admin_fd < 0 ? -1 : 0;
+    if (a->admin_fd < 0) {
+        advise(err, "stop what uses it, or name another with --admin HOST:PORT");
+        return -1;
+    }
+    return 0;
 }
 
 void app_look_stopped(struct app *a)
@@ -346,7 +372,8 @@ int app_open(struct app *a, const struct config *config, struct err *err)
     clock_real_init(&a->clock);
     a->started_ns = clock_mono_ns(&a->clock);
     if ((a->loop = loop_new(&a->clock, err)) == NULL ||
-        (a->mailbox = mailbox_new(a->loop, err)) == NULL || open_store(a, err) != 0)
+        (a->mailbox = mailbox_new(a->loop, err)) == NULL || look_for_scripts(a, err) != 0 ||
+        open_store(a, err) != 0)
         return -1;
     struct start s = {.arena = arena_new(0)};
     int failed = start_generation(a, &s, err) != 0 || open_above(a, &s, err) != 0;

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -28,8 +29,9 @@ static struct str flag_or_env(struct str flag, const char *name)
     return flag.n > 0 ? flag : str_from(getenv(name));
 }
 
-/* The admin address in folder/run.json, appended to out; false if there is none. */
-static bool read_run_file(const char *folder, struct buf *out)
+/* The admin address in folder/run.json, appended to out, and the process; false if there is none.
+ */
+static bool read_run_file(const char *folder, struct buf *out, int64_t *ret_pid)
 {
     struct buf path = BUF_INIT, text = BUF_INIT;
     struct arena *a = arena_new(0);
@@ -41,8 +43,10 @@ static bool read_run_file(const char *folder, struct buf *out)
         !json_parse(a, buf_str(&text), 4, &run, &err) && run.type == JSON_OBJECT)
         admin = json_find(&run, STR("admin"));
     bool found = admin && admin->type == JSON_TEXT;
+    const struct json *pid = found ? json_find(&run, STR("pid")) : NULL;
     if (found)
         buf_adds(out, admin->s);
+    *ret_pid = pid && pid->type == JSON_INT ? pid->i : 0;
     arena_free(a);
     buf_deinit(&text);
     buf_deinit(&path);
@@ -58,7 +62,8 @@ static int scan_folders(struct str wanted, struct buf *ret_folder, struct buf *r
     for (struct dirent *e; dir && (e = readdir(dir));) {
         struct buf folder = BUF_INIT, address = BUF_INIT;
         buf_addf(&folder, DATA_FOLDERS "/%s", e->d_name);
-        bool found = e->d_name[0] != '.' && read_run_file(buf_str(&folder).p, &address);
+        int64_t ignored;
+        bool found = e->d_name[0] != '.' && read_run_file(buf_str(&folder).p, &address, &ignored);
         if (found && (wanted.n == 0 || str_eq(wanted, buf_str(&address)))) {
             count++;
             buf_clear(ret_folder);
@@ -74,11 +79,21 @@ static int scan_folders(struct str wanted, struct buf *ret_folder, struct buf *r
     return count;
 }
 
+static bool read_own_run_file(struct client *c, struct buf *data)
+{
+    buf_clear(&c->address);
+    if (!read_run_file(buf_str(data).p, &c->address, &c->pid))
+        return false;
+    buf_clear(&c->folder);
+    buf_adds(&c->folder, buf_str(data));
+    return true;
+}
+
 /* Fills in the address, and the data folder where it is known. */
 static int find_server(struct client *c, struct str admin, struct buf *data, struct err *err)
 {
+    struct buf ignored = BUF_INIT;
     if (admin.n > 0) {
-        struct buf ignored = BUF_INIT;
         buf_adds(&c->address, admin);
         if (data->n == 0 && scan_folders(admin, data, &ignored) > 1)
             buf_clear(data);
@@ -86,13 +101,16 @@ static int find_server(struct client *c, struct str admin, struct buf *data, str
         return 0;
     }
     if (data->n > 0) {
-        if (read_run_file(buf_str(data).p, &c->address))
+        if (read_own_run_file(c, data))
             return 0;
         return err_set(err, ERR_IO, "no server runs in %s", buf_str(data).p);
     }
-    int count = scan_folders((struct str){NULL, 0}, data, &c->address);
-    if (count == 1)
+    int count = scan_folders((struct str){NULL, 0}, data, &ignored);
+    if (count == 1 && read_own_run_file(c, data)) {
+        buf_deinit(&ignored);
         return 0;
+    }
+    buf_deinit(&ignored);
     if (count == 0)
         return err_set(err, ERR_IO,
                        "no server runs below " DATA_FOLDERS "; name one with --admin or --data");
@@ -218,6 +236,7 @@ void client_close(struct client *c)
 {
     buf_deinit(&c->address);
     buf_deinit(&c->token);
+    buf_deinit(&c->folder);
 }
 
 int client_call(struct client *c, const struct client_request *r, int *ret_status,
@@ -231,7 +250,17 @@ int client_call(struct client *c, const struct client_request *r, int *ret_statu
             failed = client_http_read(fd, r, ret_status, ret_body, err);
         close(fd);
     }
+    if (fd < 0 && c->pid > 0 && kill((pid_t)c->pid, 0) != 0 && errno == ESRCH)
+        return err_set(
+            err, ERR_IO,
+            "no server runs in %s: process %lld has ended and left its run.json; start it "
+            "again with \"moontide run\"",
+            buf_str(&c->folder).p, (long long)c->pid);
     if (failed)
         err_wrap(err, "cannot reach the server at %s", buf_str(&c->address).p);
+    if (fd < 0) {
+        struct err plain = *err;
+        err_set(err, ERR_IO, "%s; is it running, and is this its admin address?", plain.message);
+    }
     return failed;
 }

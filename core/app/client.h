@@ -15,11 +15,13 @@ struct client {
     char host[256], port[8];
     struct buf address; /* "127.0.0.1:8090" */
     struct buf token;
+    struct buf folder; /* whose run.json has the address; empty: it was named */
+    int64_t pid;       /* of that file, or 0 */
 };
 
 #define CLIENT_INIT                                                                                \
     {                                                                                              \
-        .address = BUF_INIT, .token = BUF_INIT                                                     \
+        .address = BUF_INIT, .token = BUF_INIT, .folder = BUF_INIT                                 \
     }
 
 struct client_request {

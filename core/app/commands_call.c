@@ -38,7 +38,9 @@ static int refused(const struct client *c, int status, struct str body)
         return commands_fail(EXIT_FAILED, "no admin token: set MOONTIDE_ADMIN_TOKEN, or name "
                                           "--admin-token-file or --data");
     if (status == 401)
-        return commands_fail(EXIT_FAILED, "the server at %.*s does not take this admin token",
+        return commands_fail(EXIT_FAILED,
+                             "the server at %.*s does not take this admin token; it comes from "
+                             "MOONTIDE_ADMIN_TOKEN, --admin-token-file or the data folder",
                              (int)c->address.n, c->address.p);
     struct arena *a = arena_new(0);
     struct json problem;
@@ -47,7 +49,13 @@ static int refused(const struct client *c, int status, struct str body)
     const struct json *message = NULL;
     if (!json_parse(a, body, JSON_DEPTH, &problem, &err) && problem.type == JSON_OBJECT)
         message = json_find(&problem, STR("message"));
-    if (message && message->type == JSON_TEXT)
+    bool told = message && message->type == JSON_TEXT;
+    if (status == 404 && (!told || str_starts(message->s, STR("no such path"))))
+        buf_addf(&text,
+                 "at %.*s is no Moontide admin side, or one of another version; is it the gateway? "
+                 "Name the admin side with --admin",
+                 (int)c->address.n, c->address.p);
+    else if (told)
         commands_table_clean(&text, message->s);
     else
         buf_addf(&text, "the server answered %d", status);

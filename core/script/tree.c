@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FILE_BYTES (1u << 20)
 
@@ -66,6 +67,43 @@ static int read_folder(struct reader *r, enum tree_folder folder, const char *di
     return file_each(join(r->tree->arena, r->scripts, dir).p, ".lua", add_file, r, err);
 }
 
+/* The names of the systems that there are. */
+struct names {
+    struct arena *arena;
+    struct str list[32];
+    size_t count;
+};
+
+static int add_name(void *ctx, const char *relative, struct err *err)
+{
+    struct names *n = ctx;
+    struct str name = str_from(relative);
+    (void)err;
+    if (!strchr(relative, '/') && n->count < sizeof(n->list) / sizeof(n->list[0]))
+        n->list[n->count++] = arena_str(n->arena, (struct str){name.p, name.n - 4}); /* ".lua" */
+    return 0;
+}
+
+static int refuse_system(const struct reader *r, const char *system, struct err *err)
+{
+    struct names n = {.arena = r->tree->arena};
+    struct err ignored;
+    if (access(r->scripts, F_OK) != 0)
+        return err_sys(err, ERR_CONFIG, "scripts folder %s (another is named with --scripts DIR)",
+                       r->scripts);
+    (void)file_each(join(n.arena, r->scripts, "systems").p, ".lua", add_name, &n, &ignored);
+    struct str nearest = str_nearest(str_from(system), n.list, n.count);
+    if (nearest.n == 0 && n.count == 1)
+        nearest = n.list[0];
+    err_set(err, ERR_CONFIG, "there is no system \"%s\": %s/systems/%s.lua is missing", system,
+            r->scripts, system);
+    if (nearest.n > 0) {
+        struct err plain = *err;
+        err_set(err, ERR_CONFIG, "%s; did you mean \"%.*s\"?", plain.message, STR_ARG(nearest));
+    }
+    return -1;
+}
+
 static int read_system(struct reader *r, const char *system, struct err *err)
 {
     char name[128];
@@ -76,8 +114,7 @@ static int read_system(struct reader *r, const char *system, struct err *err)
         return 0;
     if (err->code != ERR_NOT_FOUND)
         return -1;
-    return err_set(err, ERR_CONFIG, "there is no system \"%s\": %s/systems/%s.lua is missing",
-                   system, r->scripts, system);
+    return refuse_system(r, system, err);
 }
 
 int tree_read(const char *scripts, const char *system, struct tree **ret, struct err *err)
