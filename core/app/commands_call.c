@@ -2,6 +2,7 @@
 /* One request to the server on behalf of a command, and what is said when it fails. */
 #include "app/commands_inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define JSON_DEPTH 64
@@ -104,4 +105,20 @@ int commands_call_json(const struct commands_args *args, const char *target, str
     struct client_request r = {.method = "GET", .target = str_from(target)};
     int code = commands_call(args, &r, ret_body);
     return code == EXIT_OK ? commands_call_parse(a, buf_str(ret_body), ret) : code;
+}
+
+int commands_show(const struct commands_args *args, const char *target,
+                  void (*print)(const struct json *answer))
+{
+    struct arena *a = arena_new(0);
+    struct buf body = BUF_INIT;
+    struct json answer;
+    int code = commands_call_json(args, target, a, &body, &answer);
+    if (code == EXIT_OK && args->json)
+        puts(buf_str(&body).p);
+    else if (code == EXIT_OK)
+        print(&answer);
+    buf_deinit(&body);
+    arena_free(a);
+    return code;
 }

@@ -55,6 +55,10 @@ int commands_call_parse(struct arena *a, struct str body, struct json *ret);
 /* commands_call for a GET whose answer is an object; parsed into a, borrowing from ret_body. */
 int commands_call_json(const struct commands_args *args, const char *target, struct arena *a,
                        struct buf *ret_body, struct json *ret);
+/* A GET of target, an object, to stdout: as it came with -o json, else by print. Returns the exit
+ * code. */
+int commands_show(const struct commands_args *args, const char *target,
+                  void (*print)(const struct json *answer));
 
 /* Aligned text. Cells are copied; control characters become '?'. */
 struct commands_table;

@@ -209,30 +209,13 @@ static void print_letter(const struct json *letter)
     commands_table_free(t);
 }
 
-/* A GET that is shown as JSON or by print. */
-static int show(const struct commands_args *args, const char *target,
-                void (*print)(const struct json *answer))
-{
-    struct arena *a = arena_new(0);
-    struct buf body = BUF_INIT;
-    struct json answer;
-    int code = commands_call_json(args, target, a, &body, &answer);
-    if (code == EXIT_OK && args->json)
-        puts(buf_str(&body).p);
-    else if (code == EXIT_OK)
-        print(&answer);
-    buf_deinit(&body);
-    arena_free(a);
-    return code;
-}
-
 static int list_letters(const struct commands_args *args)
 {
     struct buf target = BUF_INIT;
     buf_lit(&target, "/admin/letters");
     commands_call_param(&target, "policy", args->policy);
     commands_call_param(&target, "limit", args->limit);
-    int code = show(args, buf_str(&target).p, print_letters);
+    int code = commands_show(args, buf_str(&target).p, print_letters);
     buf_deinit(&target);
     return code;
 }
@@ -275,7 +258,7 @@ static int on_letter(const struct commands_args *args, struct str verb, struct s
     snprintf(target, sizeof(target), "/admin/letters/%lld%s", (long long)number,
              retry ? "/retry" : "");
     if (str_eq(verb, STR("show")))
-        return show(args, target, print_letter);
+        return commands_show(args, target, print_letter);
     return act(args, retry ? "POST" : "DELETE", str_from(target), retry ? "retried" : "discarded");
 }
 

@@ -83,29 +83,12 @@ static int read_args(struct commands_args *args, const char *command, int argc, 
     return EXIT_OK;
 }
 
-/* A GET that is shown as JSON or by print. */
-static int show(const struct commands_args *args, const char *target,
-                void (*print)(const struct json *answer))
-{
-    struct arena *a = arena_new(0);
-    struct buf body = BUF_INIT;
-    struct json answer;
-    int code = commands_call_json(args, target, a, &body, &answer);
-    if (code == EXIT_OK && args->json)
-        puts(buf_str(&body).p);
-    else if (code == EXIT_OK)
-        print(&answer);
-    buf_deinit(&body);
-    arena_free(a);
-    return code;
-}
-
 static int list(const char *command, const char *target, int argc, char **argv,
                 void (*print)(const struct json *answer))
 {
     struct commands_args args;
     int code = read_args(&args, command, argc, argv);
-    return code == EXIT_OK ? show(&args, target, print) : code;
+    return code == EXIT_OK ? commands_show(&args, target, print) : code;
 }
 
 static int change_service(const struct commands_args *args)
@@ -295,5 +278,5 @@ int commands_state_status(int argc, char **argv)
         return code;
     if (args.word_count > 0)
         return commands_fail(EXIT_USAGE, "status takes no \"%.*s\"", STR_ARG(args.words[0]));
-    return show(&args, "/admin/status", print_status);
+    return commands_show(&args, "/admin/status", print_status);
 }

@@ -6,6 +6,8 @@
 #include "store/log.h"
 #include "store/read.h"
 
+#include <sqlite3.h>
+
 #include <assert.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -372,4 +374,20 @@ static inline int64_t fixture_order(struct fixture *f, int64_t qty)
     fixture_insert_order(f, u, id, qty);
     assert_int_equal(fixture_commit(f, u), STORE_COMMITTED);
     return id;
+}
+
+/* One integer out of the file, over a connection of its own. */
+static inline int64_t fixture_ask(struct fixture *f, const char *sql)
+{
+    char path[128];
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    snprintf(path, sizeof(path), "%s/moontide.db", f->folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t value = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return value;
 }

@@ -26,22 +26,6 @@ static void run_sql(struct fixture *f, const char *sql)
     sqlite3_close(db);
 }
 
-/* One integer out of the file. */
-static int64_t ask(struct fixture *f, const char *sql)
-{
-    char path[128];
-    sqlite3 *db;
-    sqlite3_stmt *stmt;
-    snprintf(path, sizeof(path), "%s/moontide.db", f->folder);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t value = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return value;
-}
-
 static void expect_refused(struct fixture *f, const char *part)
 {
     struct err err;
@@ -73,8 +57,8 @@ static void marks_the_file(void **state)
     assert_int_equal(name.n, 8);
     memcpy(first, name.p, 9);
     fixture_close(f);
-    assert_int_equal(ask(f, "PRAGMA application_id"), 0x4D4F4F4E);
-    assert_int_equal(ask(f, "PRAGMA user_version"), 1);
+    assert_int_equal(fixture_ask(f, "PRAGMA application_id"), 0x4D4F4F4E);
+    assert_int_equal(fixture_ask(f, "PRAGMA user_version"), 1);
     fixture_open(f);
     assert_string_equal(store_log_name(f->store).p, first);
 }
@@ -84,8 +68,9 @@ static void refuses_foreign_file(void **state)
     struct fixture *f = *state;
     run_sql(f, "CREATE TABLE t(x); PRAGMA application_id=7");
     expect_refused(f, "moontide.db is not a Moontide data file");
-    assert_int_equal(ask(f, "SELECT count(*) FROM sqlite_schema"), 1); /* and leaves it alone */
-    assert_int_equal(ask(f, "PRAGMA application_id"), 7);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM sqlite_schema"),
+                     1); /* and leaves it alone */
+    assert_int_equal(fixture_ask(f, "PRAGMA application_id"), 7);
 }
 
 static void refuses_what_is_no_database(void **state)
@@ -242,7 +227,8 @@ static void migration_is_whole_or_not_at_all(void **state)
     f->schema.table_count = 3;
     f->concert_fields[BALANCE].name = STR("_version"); /* the last table fails */
     expect_not_migrated(f, "concerts._version");
-    assert_int_equal(ask(f, "SELECT count(*) FROM sqlite_schema WHERE name='payment.payments'"), 0);
+    assert_int_equal(
+        fixture_ask(f, "SELECT count(*) FROM sqlite_schema WHERE name='payment.payments'"), 0);
     f->concert_fields[BALANCE].name = STR("balance");
     fixture_open(f);
     assert_int_equal(fixture_id(f, PAYMENTS), 1);
@@ -255,20 +241,20 @@ static void indexes_come_and_go(void **state)
     fixture_close(f);
     const char *count = "SELECT count(*) FROM sqlite_schema WHERE type='index' AND"
                         " tbl_name='order.orders'";
-    assert_int_equal(ask(f, count), 1);
+    assert_int_equal(fixture_ask(f, count), 1);
     f->order_indexes[0] = (struct store_index){.columns = {STATUS, QTY}, .count = 2};
     f->order_indexes[1] = (struct store_index){.columns = {BOOK_ID}, .count = 1};
     f->tables[ORDERS].index_count = 2;
     fixture_open(f);
     fixture_close(f);
-    assert_int_equal(ask(f, count), 2);
-    assert_int_equal(ask(f, "SELECT count(*) FROM sqlite_schema WHERE type='index' AND"
-                            " sql LIKE '%customerId%'"),
+    assert_int_equal(fixture_ask(f, count), 2);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM sqlite_schema WHERE type='index' AND"
+                                    " sql LIKE '%customerId%'"),
                      0);
     f->tables[ORDERS].index_count = 0;
     fixture_open(f);
     fixture_close(f);
-    assert_int_equal(ask(f, count), 0);
+    assert_int_equal(fixture_ask(f, count), 0);
 }
 
 static void finders_use_their_index(void **state)

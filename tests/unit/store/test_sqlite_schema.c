@@ -65,21 +65,6 @@ static void expect_refused(struct fixture *f, const struct store_schema *schema,
         fail_msg("%s has no \"%s\"", err.message, text);
 }
 
-static int64_t ask(struct fixture *f, const char *sql)
-{
-    char path[128];
-    sqlite3 *db;
-    sqlite3_stmt *stmt;
-    snprintf(path, sizeof(path), "%s/moontide.db", f->folder);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
 static bool lists(const struct store_switched *s, const char *text)
 {
     for (size_t i = 0; i < s->change_count; i++) {
@@ -171,7 +156,7 @@ static void the_new_name_stays_without_the_option(void **state)
     fixture_open(f);
     assert_int_equal(must_switch(f, &f->schema).change_count, 0);
     assert_int_equal(qty_of(f, &f->tables[ORDERS], id), 3);
-    assert_int_equal(ask(f, "SELECT count(*) FROM pragma_table_info('order.orders')"), 6);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM pragma_table_info('order.orders')"), 6);
     fixture_close(f);
     free(n);
     free(plain);
@@ -214,7 +199,7 @@ static void what_cannot_be_renamed(void **state)
     m->fields[STATUS] = fixture_field("state", FIELD_INTEGER);
     m->fields[STATUS].renamed_from = STR("status");
     expect_refused(f, &m->schema, "orders.state: declared as integer, stored as text");
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_renames"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_renames"), 0);
     /* The old name for something new, beside the renamed one. */
     m->fields[STATUS].type = FIELD_TEXT;
     must_switch(f, &m->schema);
@@ -297,7 +282,7 @@ static struct later *with_index(struct fixture *f, int column, bool unique)
 
 static int64_t indexes_of(struct fixture *f)
 {
-    return ask(f, "SELECT count(*) FROM pragma_index_list('order.orders')");
+    return fixture_ask(f, "SELECT count(*) FROM pragma_index_list('order.orders')");
 }
 
 static void prepare(struct fixture *f, const struct store_switch *sw)
@@ -314,7 +299,7 @@ static void indexes_are_there_before_the_switch(void **state)
     struct store_switch sw = switch_of(f, &n->schema);
     prepare(f, &sw);
     assert_int_equal(indexes_of(f), 2);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_generations"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_generations"), 0);
     insert(f, &f->tables[ORDERS], 3, STORE_EXISTS); /* the old generation is kept to it already */
     insert(f, &f->tables[ORDERS], 4, STORE_COMMITTED);
     struct store_switched s = must_switch(f, &n->schema);
@@ -395,8 +380,8 @@ static void an_index_over_a_new_column_comes_with_the_switch(void **state)
     struct store_switch sw = switch_of(f, &n->schema);
     prepare(f, &sw);
     assert_int_equal(indexes_of(f), 2);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_renames"), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_renames"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 0);
     assert_int_equal(must_switch(f, &n->schema).change_count, 4);
     assert_int_equal(indexes_of(f), 3);
     fixture_close(f);

@@ -81,22 +81,6 @@ static struct store_switched must_switch(struct fixture *f, const struct store_s
     return ret;
 }
 
-/* One number from the file, over a connection of its own. */
-static int64_t ask(struct fixture *f, const char *sql)
-{
-    char path[128];
-    sqlite3 *db;
-    sqlite3_stmt *stmt;
-    snprintf(path, sizeof(path), "%s/moontide.db", f->folder);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return n;
-}
-
 static bool lists(const struct store_switched *s, const char *text)
 {
     for (size_t i = 0; i < s->change_count; i++) {
@@ -171,12 +155,13 @@ static void all_changes_come_with_one_switch(void **state)
 
 static void expect_unchanged(struct fixture *f, int64_t objects)
 {
-    assert_int_equal(ask(f, "SELECT count(*) FROM sqlite_schema"), objects);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_policies"), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_policy_types"), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_generations"), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 0);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_ids WHERE name='book.books'"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM sqlite_schema"), objects);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_policies"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_policy_types"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_generations"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 0);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_ids WHERE name='book.books'"),
+                     0);
 }
 
 static void a_switch_that_fails_changes_nothing(void **state)
@@ -185,7 +170,7 @@ static void a_switch_that_fails_changes_nothing(void **state)
     struct err err = {0};
     struct store_switched s = {.generation = 77};
     struct next *n = next_new(f);
-    int64_t objects = ask(f, "SELECT count(*) FROM sqlite_schema");
+    int64_t objects = fixture_ask(f, "SELECT count(*) FROM sqlite_schema");
     struct store_switch sw = switch_of(f, &n->schema, &ship, 1);
     n->order_fields[NEW_QTY].type = FIELD_TEXT; /* in the last table */
     assert_int_equal(store_switch(f->store, &sw, &s, &err), -1);
@@ -215,7 +200,7 @@ static void a_switch_whose_commit_fails_changes_nothing(void **state)
     vfs_fault_install();
     fixture_open(f);
     struct next *n = next_new(f);
-    int64_t objects = ask(f, "SELECT count(*) FROM sqlite_schema");
+    int64_t objects = fixture_ask(f, "SELECT count(*) FROM sqlite_schema");
     struct store_switch sw = switch_of(f, &n->schema, &ship, 1);
     for (int i = 0; i < 2; i++) {
         vfs_fault_fail(i == 0 ? VFS_FAULT_WAL_WRITE : VFS_FAULT_WAL_SYNC, 1, false,
@@ -229,7 +214,7 @@ static void a_switch_whose_commit_fails_changes_nothing(void **state)
     assert_int_equal(must_switch(f, &sw).generation, 1);
     fixture_close(f);
     vfs_fault_remove();
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 1);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_columns WHERE col='note'"), 1);
     free(n);
 }
 
@@ -238,7 +223,7 @@ static void a_dry_run_says_what_would_change_and_changes_nothing(void **state)
     struct fixture *f = *state;
     struct err err = {0};
     struct next *n = next_new(f);
-    int64_t objects = ask(f, "SELECT count(*) FROM sqlite_schema");
+    int64_t objects = fixture_ask(f, "SELECT count(*) FROM sqlite_schema");
     struct store_switch sw = switch_of(f, &n->schema, &ship, 1);
     sw.dry_run = true;
     for (int i = 0; i < 2; i++) {
@@ -423,7 +408,7 @@ static void policies_keep_their_place_and_new_ones_begin_at_the_switch(void **st
     s = must_switch(f, &sw); /* a type that went and came back is a new one */
     assert_int_equal(s.policies[0].since[0], 3);
     assert_int_equal(s.policies[0].since[1], 8);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_policies"), 2);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_policies"), 2);
 }
 
 static void policies_from_before_types_were_kept_have_seen_them_all(void **state)
@@ -473,7 +458,8 @@ static void generations_are_numbered_for_ever_and_the_last_are_kept(void **state
     assert_int_equal(must_switch(f, &sw).generation, 31);
     for (int i = 32; i < 60; i++)
         must_switch(f, &sw);
-    assert_int_equal(ask(f, "SELECT count(*) FROM _moontide_generations"), STORE_GENERATIONS_KEPT);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_generations"),
+                     STORE_GENERATIONS_KEPT);
 }
 
 static void on_released(void *ctx)
@@ -574,7 +560,7 @@ static void switches_while_others_write(void **state)
         sem_destroy(&all[i].told);
     }
     assert_int_equal(fixture_count(f, ORDERS), 1200);
-    assert_int_equal(ask(f, "SELECT count(*) FROM \"book.books\""), 50);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM \"book.books\""), 50);
 }
 
 static int setup_inline(void **state)
