@@ -163,7 +163,7 @@ void guard_tell_cancelled(struct guard *g)
     h->current = before;
 }
 
-void guard_drop_all(struct strand *s)
+void guard_drop_all(struct strand *s, enum breaker_outcome outcome)
 {
     s->unwinding = NULL;
     while (s->guard != NULL) {
@@ -174,7 +174,7 @@ void guard_drop_all(struct strand *s)
         if (g->is_fallback)
             breaker_fallback_leave(b, now_ns, g->permit.started_ns, BREAKER_EVENT_CANCELLED);
         else
-            breaker_leave(b, now_ns, g->permit, BREAKER_CANCELLED);
+            breaker_leave(b, now_ns, g->permit, outcome);
         registry_unlock(g->entry, now_ns);
         guard_leave(g);
     }

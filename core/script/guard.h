@@ -38,8 +38,9 @@ void guard_arm(struct strand *s);
 int64_t guard_over(struct guard *g);
 /* Opens the scopes of the guards that have none yet. Returns the strand's scope. */
 void guard_open_scopes(struct strand *s);
-/* The strand has ended without them: their calls count as cancelled. */
-void guard_drop_all(struct strand *s);
+/* The strand has ended without them: their bodies count as outcome, their fallbacks as cancelled.
+ */
+void guard_drop_all(struct strand *s, enum breaker_outcome outcome);
 /* Calls and forgets the function of on_cancel, if any. The strand does not run. */
 void guard_tell_cancelled(struct guard *g);
 /* Raises the error that unwinds. [-0, +0, e] */

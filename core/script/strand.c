@@ -139,8 +139,8 @@ void strand_run(struct strand *s, lua_State *from)
         coroutines_close(s, 0);
     s->ended = true;
     budget_pause(h->budget);
-    if (s->guard != NULL)
-        guard_drop_all(s);
+    if (s->guard != NULL) /* stopped by its budget: no error has passed them on its way */
+        guard_drop_all(s, s->task->meter.over ? BREAKER_FAILURE : BREAKER_CANCELLED);
     s->on_end(s);
     budget_resume(h->budget);
 }
@@ -173,7 +173,7 @@ void strand_cancel(struct strand *s)
         op->class->cancel(op);
     coroutines_close(s, 0);
     close_coroutine(s);
-    guard_drop_all(s);
+    guard_drop_all(s, BREAKER_CANCELLED);
     s->ended = true;
     s->status = LUA_ERRRUN;
 }

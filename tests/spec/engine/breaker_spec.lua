@@ -77,6 +77,14 @@ describe("BREAKER-9 case", function()
     assert.same({ 1, 0, 0, 1 }, counts("BAD_REQUEST", "FAILURE", "FALLBACK_SUCCESS", "EXCEPTION_THROWN"))
   end)
 
+  it("76 testUnrecoverableErrorThrownWithFallback: who is over budget gets no fallback", function()
+    scripts(tree("", 'return { guard:call(function() while true do end end, function() return "kept" end) }'))
+    local answer = request { path = "/go" }
+    assert.same({ 500, "budget" }, { answer.status, answer.body.code })
+    assert.same({ 1, 0, 0 }, counts("FAILURE", "FALLBACK_SUCCESS", "SUCCESS"))
+    assert.equal(0, breaker("guard").in_flight)
+  end)
+
   it("77 testChainedCommand: a fallback calls another breaker", function()
     assert.same({ result = "second" }, run("", try_call:format(
       'function() error("broken") end, function() return inner:call(function() return "second" end) end')))
@@ -114,6 +122,45 @@ describe("BREAKER-9 case", function()
       try_call:format('function() task.sleep(200) end, function(err) return err.reason end'), 50))
   end)
 
+  it("100 testInterruptOnTimeout: a body that waits is ended, whatever the setting says", function()
+    local told = run('timeout_ms = 50, ["execution.isolation.thread.interruptOnTimeout"] = false', [[
+      local told = {}
+      guard:call(function()
+        on_cancel(function() told[#told + 1] = "told" end)
+        task.sleep(200)
+        told[#told + 1] = "went on"
+      end, function() end)
+      task.sleep(300)
+      return told]], 50)
+    assert.falsy(told)
+    local answer = start { path = "/go" }
+    settle()
+    clock.advance(50)
+    clock.advance(300)
+    assert.same({ "told" }, answer.body)
+  end)
+
+  it("101 testCancelFutureWithInterruption: a body that nobody waits for any more is ended", function()
+    scripts(tree("", [[
+      local told = {}
+      task.race(function()
+        guard:call(function()
+          on_cancel(function() told[#told + 1] = "told" end)
+          task.sleep("10s")
+          told[#told + 1] = "went on"
+        end, function() told[#told + 1] = "fell back" end)
+      end, function() task.sleep(10) end)
+      task.sleep("11s")
+      return told]]))
+    local answer = start { path = "/go" }
+    settle()
+    clock.advance(10)
+    assert.same({ 1, 0, 0 }, counts("CANCELLED", "FALLBACK_SUCCESS", "FAILURE"))
+    clock.advance(11000)
+    assert.same({ "told" }, answer.body)
+    assert.equal(0, breaker("guard").in_flight)
+  end)
+
   it("103 testEarlyUnsubscribeDuringFallback: everything is given back", function()
     assert.same({ result = "won" }, run("", [[
       return { result = task.race(function()
@@ -121,6 +168,14 @@ describe("BREAKER-9 case", function()
       end, function() task.sleep(10) return "won" end) }]], 10))
     assert.same({ 1, 1, 0, 0 }, counts("FAILURE", "CANCELLED", "FALLBACK_SUCCESS", "FALLBACK_FAILURE"))
     assert.equal(0, breaker("guard").in_flight)
+  end)
+
+  it("106 testUnsubscribeBeforeSubscribe: cancelled before it has begun, nothing runs", function()
+    assert.same({ "won", 0 }, run("", [[
+      local ran = 0
+      local won = task.race(function() return "won" end, function() guard:call(function() ran = ran + 1 end) end)
+      return { won, ran }]]))
+    assert.same({ 0, 0, 0 }, counts("SUCCESS", "CANCELLED", "SHORT_CIRCUITED"))
   end)
 
   it("107 testTimeoutRace: many at once, each marked late and each with a fallback", function()

@@ -200,6 +200,20 @@ static void what_an_administrator_set_gives_way_to_files_that_do_not_go_with_it(
     assert_int_equal(view_of(e).conf.timeout_ms, 100);
 }
 
+/* There the first values hold for good until a reset; here a reload is enough. */
+static void BREAKER_9_case_91_values_of_new_files_take_the_place_of_the_old_ones(void **state)
+{
+    struct registry *r = *state;
+    struct breaker_layer old = with(STR("timeout_ms"), 100), new = with(STR("timeout_ms"), 700);
+    struct registry_entry *e = registry_declare(r, STR("a"), &old, NOW_NS);
+    assert_int_equal(view_of(e).conf.timeout_ms, 100);
+    assert_int_equal(view_of(e).conf.limit, 10);
+    registry_declare(r, STR("a"), &new, NOW_NS);
+    assert_int_equal(view_of(e).conf.timeout_ms, 700);
+    registry_declare(r, STR("a"), &defaults, NOW_NS);
+    assert_int_equal(view_of(e).conf.timeout_ms, 1000); /* nothing of the old ones is left */
+}
+
 static void remember_change(void *ctx, const struct registry_change *change)
 {
     struct registry_change *last = ctx;
@@ -336,6 +350,7 @@ int main(void)
         with_registry(BREAKER_9_case_85_a_default_set_at_run_time_reaches_what_is_there),
         with_registry(BREAKER_9_case_86_what_the_file_says_goes_before_a_default),
         with_registry(BREAKER_9_case_88_what_is_set_for_the_one_goes_before_all),
+        with_registry(BREAKER_9_case_91_values_of_new_files_take_the_place_of_the_old_ones),
         with_registry(an_administrator_s_nonsense_is_refused_whole),
         with_registry(what_an_administrator_set_gives_way_to_files_that_do_not_go_with_it),
         with_registry(changes_are_told_with_what_was_before),
