@@ -8,7 +8,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import ROOT, Server, case, command, eventually, main, temp_dir, write_files  # noqa: E402
+from harness import ROOT, Server, case, command, eventually, fix_address, main, temp_dir, write_files  # noqa: E402
 from tap import at_end  # noqa: E402
 
 ORDER = {"bookId": 10, "qty": 1, "customerId": 1002}
@@ -20,12 +20,6 @@ def two_processes(*, order_args=(), payment_args=()):
     order = Server("bookmarket", args=["--only", "order", "--set", f"services.payment.url=http://{payment.gateway}",
                                        *order_args])
     return order, payment
-
-
-def fix_address(server, option, address):
-    """From its next start on the server has this address instead of a free one."""
-    words = server.argv()
-    server.argv = lambda: [address if words[at - 1] == option else word for at, word in enumerate(words)]
 
 
 CUT = "\0"  # at the end of an answer: the connection is closed behind it

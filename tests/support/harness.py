@@ -268,6 +268,12 @@ class Server:
         return parse_metrics(answer.text)
 
 
+def fix_address(server, option, address):
+    """From its next start on the server has this address instead of a free one."""
+    words = server.argv()
+    server.argv = lambda: [address if words[at - 1] == option else word for at, word in enumerate(words)]
+
+
 def parse_metrics(text):
     found = {}
     for line in text.splitlines():

@@ -3,7 +3,8 @@ return policy "payment is made when ordered" {
   service = "payment",
   on      = "Ordered",
   handle  = function(event)
-    local answer = try(http.get, ("http://van/requestPayment?payment=%.0f"):format(event.payAmount or 0))
+    local amount = event.payAmount and ("%.0f"):format(event.payAmount) or "" -- VAN refuses an order without an amount
+    local answer = try(http.get, "http://van/requestPayment?payment=" .. amount)
     local payed = answer ~= nil and answer.body == "PAYMENT_COMPLETED"
     local payment = store.create("payments", {
       orderId = event.orderId, amount = event.payAmount, type = event.payType,

@@ -1,4 +1,5 @@
 local stock = use "lib.bookstore.stock"
+local whole_number = use "lib.bookstore.whole_number"
 
 return {
   event "DeliveryPrepared" {
@@ -53,10 +54,12 @@ return {
     handle  = function(request)
       local input = request.body
       if type(input) ~= "table" then fail(400, "a stock input is an object: bookId, quantity and inCharger") end
-      local book = math.tointeger(tonumber(input.bookId)) and store.get("books", math.tointeger(tonumber(input.bookId)))
+      local book_id, quantity = whole_number.read(input.bookId), whole_number.read(input.quantity)
+      local book = book_id and store.get("books", book_id)
       if not book then fail(500, "No book for book id " .. tostring(input.bookId)) end
+      if not quantity then fail(400, "quantity: expected a whole number, got " .. json.encode(input.quantity)) end
       local record = store.create("stockInputRecords", {
-        bookId = book.bookId, quantity = input.quantity, inCharger = input.inCharger,
+        bookId = book_id, quantity = quantity, inCharger = input.inCharger,
       })
       stock.serve_waiting(book, book.stock + record.quantity)
       return record
@@ -75,7 +78,7 @@ return {
     method  = "GET",
     path    = "/stockInputs/{id}",
     handle  = function(request)
-      local id = math.tointeger(tonumber(request.params.id))
+      local id = whole_number.read(request.params.id)
       return id and store.get("stockInputRecords", id) or fail(404, "No stock input " .. request.params.id)
     end,
   },

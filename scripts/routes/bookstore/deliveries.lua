@@ -1,3 +1,4 @@
+local whole_number = use "lib.bookstore.whole_number"
 local lookup = breaker "delivery"
 
 return {
@@ -35,13 +36,13 @@ return {
     },
   },
 
+  -- Where a delivery is. A number that cannot be one takes longer than anybody waits, for trying out the breaker.
   route "select delivery info" {
     service = "delivery",
     method  = "GET",
     path    = "/selectDeliveryInfo",
     handle  = function(request)
-      local id = math.tointeger(tonumber(request.query.deliveryId))
-      if not id then fail(400, "Required long parameter 'deliveryId' is not present") end
+      local id = whole_number.parameter(request, "deliveryId")
       return lookup:call(function()
         if id <= 0 then task.sleep("10s") end
         local delivery = store.get("deliveries", id)

@@ -1,4 +1,5 @@
 local health = use "lib.bookstore.health"
+local whole_number = use "lib.bookstore.whole_number"
 local van = breaker "van"
 
 local routes = {
@@ -12,13 +13,7 @@ local routes = {
     method  = "GET",
     path    = "/requestPayment",
     handle  = function(request)
-      local text = request.query.payment
-      if not text then fail(400, "Required long parameter 'payment' is not present") end
-      local amount = tonumber(text)
-      if not amount then
-        fail(400, "Failed to convert value of type 'java.lang.String' to required type 'long'; nested exception is "
-          .. ('java.lang.NumberFormatException: For input string: "%s"'):format(text))
-      end
+      local amount = whole_number.parameter(request, "payment")
       return van:call(function()
         if amount == 0 then task.sleep("10s") end
         return "PAYMENT_COMPLETED"
@@ -27,6 +22,7 @@ local routes = {
   },
 }
 
+-- It was never specified what other methods do; they do nothing, and say 200.
 for _, method in ipairs { "POST", "PUT", "PATCH", "DELETE" } do
   routes[#routes + 1] = route("request payment by " .. method) {
     service = "van", method = method, path = "/requestPayment", handle = function() end,
