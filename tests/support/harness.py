@@ -254,6 +254,25 @@ class Server:
         headers = {"Authorization": f"Bearer {self.token()}", **(headers or {})}
         return request(self.admin_address, method, path, body, headers, seconds)
 
+    def stop_service(self, name):
+        answer = self.admin("POST", f"/admin/services/{name}/stop", seconds=40)
+        assert answer.status == 200 and answer.json == {"name": name, "state": "down"}, answer
+
+    def start_service(self, name):
+        answer = self.admin("POST", f"/admin/services/{name}/start")
+        assert answer.status == 200 and answer.json == {"name": name, "state": "up"}, answer
+
+    def faults(self, **table):
+        """The table of artificial faults becomes this one: faults(payment={"delay_ms": 700}); none without arguments."""
+        answer = self.admin("PUT", "/admin/faults", table)
+        assert answer.status < 300, answer
+
+    def letters(self):
+        """The dead letters, as /admin/letters lists them."""
+        answer = self.admin("GET", "/admin/letters?limit=1000")
+        assert answer.status == 200, answer
+        return answer.json["letters"]
+
     def events(self, **query):
         """The event log as a list; events(type="Paid"), events(**{"from": 10}), ..."""
         query.setdefault("limit", 1000000)

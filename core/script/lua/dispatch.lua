@@ -256,6 +256,7 @@ end
 -- A call of a sibling, already inside its scope. call: { kind, method, path, query, query_text, base, finder, body,
 -- params, service, correlation_id }; declared: the resource or route.
 function dispatch.joined(call, declared)
+  if call.kind == "merge" and call.body == nil then call.body = {} end
   local body_mark = with_copy_of(call.body)
   local request = setmetatable({ method = call.method, path = call.path, query = call.query,
     headers = call.headers }, body_mark)

@@ -1,4 +1,4 @@
--- One row an order. Paid comes before Ordered, so the row is made by whichever event is first.
+-- One row an order, made by whichever event is first: Paid mostly comes before Ordered. The furthest step stands.
 return view "orderDashboards" {
   service = "orderDashboard",
   rel     = "orderDashboard",
@@ -19,7 +19,7 @@ return view "orderDashboards" {
       row.state = row.state or event.state
     end,
     Paid = function(row)
-      row.state = row.state or "Preparing"
+      if row.state == nil or row.state == "Registered" then row.state = "Preparing" end
     end,
     Delivered = function(row, event)
       row.state = event.state

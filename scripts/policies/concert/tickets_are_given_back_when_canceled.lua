@@ -9,6 +9,6 @@ return policy "tickets are given back when canceled" {
       store.add("concerts", reservation.concertId, { ticketQty = reservation.qty })
       bus.emit("TicketUpdated", store.get("concerts", reservation.concertId))
     end
-    store.update("reservations", reservation.id, { state = "given back" })
+    store.update("reservations", reservation.id, { state = "canceled" })
   end,
 }

@@ -49,7 +49,7 @@ return {
       integer "bookingId" { required = true, unique = true },
       integer "concertId",
       integer "qty",
-      text    "state", -- asked, taken, refused, given back
+      text    "state", -- asked, taken, refused, canceled
     },
   },
 }

@@ -181,6 +181,18 @@ describe("SHOP-1c changes", function()
     assert.same({ 415, "media_type" }, { other.status, other.body.code })
   end)
 
+  it("a PATCH without a body changes nothing by itself, whatever its type says; hooks run", function()
+    post { item = "cake", qty = 4, status = "double" }
+    local types = { false, "application/json", "application/x-www-form-urlencoded" }
+    for n, kind in ipairs(types) do
+      local merged = request { method = "PATCH", path = "/orders/1", headers = { ["Content-Type"] = kind } }
+      assert.same({ 200, "cake", 4 * 2 ^ n }, { merged.status, merged.body.item, merged.body.qty })
+    end
+    assert.equal(3, #events("Changed"))
+    assert.equal(400, request({ method = "PUT", path = "/orders/1" }).status)
+    assert.equal(400, request({ method = "POST", path = "/orders" }).status)
+  end)
+
   it("PUT of a missing id creates under the next one; PATCH and DELETE of it are 404", function()
     local made = put("/orders/77", { item = "cake" })
     assert.same({ 201, "http://localhost/orders/1" }, { made.status, made.headers.location })
@@ -493,6 +505,7 @@ describe("SHOP-1j siblings", function()
       local made = http.post("http://shop/orders", { item = "cake", qty = 2 })
       local read = http.get(made.headers.Location)
       local merged = http.patch("http://shop/orders/1", { qty = 5 })
+      assert(http.patch("http://shop/orders/1").body.qty == 5)
       local replaced = http.put("http://shop/orders/1", { item = "pie" })
       local more = http.put("http://shop/orders/44", { item = "tart" })
       local list = http.get("http://shop/orders?size=1&sort=item,desc")
@@ -516,7 +529,7 @@ describe("SHOP-1j siblings", function()
     assert.same({ "pie", "http://shop/orders/search/findByItem?item=pie" },
       { body.found._embedded.orders[1].item, body.found._links.self.href })
     assert.same({ 204, "" }, body.gone)
-    assert.equal(3, #events("Changed"))
+    assert.equal(4, #events("Changed"))
   end)
 
   it("hooks and guards run, and what is refused has its status", function()
