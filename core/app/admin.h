@@ -34,6 +34,7 @@ struct admin_conf {
     void (*status)(void *ctx, struct buf *out); /* appends the process' members; may be NULL */
     bool (*ready)(void *ctx);                   /* NULL: always */
     void (*emit)(void *ctx, const struct host_event *e); /* writes it to the log; NULL: nowhere */
+    int (*keep)(void *ctx, struct err *err); /* saves what breakers are to keep; may be NULL */
     void *ctx;
 };
 

@@ -202,7 +202,11 @@ void admin_breakers_set(struct admin_call *c)
     }
     log_event(LOG_WARN, "breaker set", LOG_S("breaker", name), LOG_S("settings", c->request->body),
               LOG_S("correlationId", c->correlation_id));
-    admin_breakers_list(c);
+    if (c->admin->conf.keep != NULL && c->admin->conf.keep(c->admin->conf.ctx, &err) != 0)
+        admin_problem(c, 500, err.code, "it holds, but is not kept over a restart: %s",
+                      err.message);
+    else
+        admin_breakers_list(c);
 }
 
 /* ---- metrics, in Resilience4j's names ---- */

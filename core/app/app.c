@@ -2,6 +2,7 @@
 /* Opens a process from its settings, floor by floor, and closes it in the opposite order. */
 #include "app/app.h"
 
+#include "app/kept.h"
 #include "app/reload_inside.h"
 #include "base/file.h"
 
@@ -190,7 +191,6 @@ void app_declare_breakers(struct app *a)
 static void open_guards(struct app *a)
 {
     a->breakers = registry_new();
-    registry_on_change(a->breakers, app_breaker_changed, a);
     a->faults = faults_new();
     a->gates = gates_new();
     a->control = control_new(a);
@@ -199,6 +199,8 @@ static void open_guards(struct app *a)
     a->ratelimit = http_ratelimit_new(HTTP_RATELIMIT_KEYS);
     a->lanes = lane_table_new();
     app_declare_breakers(a);
+    a->kept = kept_new(a->config->data, a->loop, a->breakers);
+    registry_on_change(a->breakers, app_breaker_changed, a); /* what was restored is no news */
 }
 
 static int open_sockets(struct app *a, struct err *err)
@@ -281,6 +283,12 @@ static bool is_ready(void *ctx)
     return a->ready && !a->stopping;
 }
 
+static int keep_breakers(void *ctx, struct err *err)
+{
+    struct app *a = ctx;
+    return kept_save(a->kept, err);
+}
+
 void app_emit(void *ctx, const struct host_event *e)
 {
     struct app *a = ctx;
@@ -333,6 +341,7 @@ static int open_admin(struct app *a, struct err *err)
         .status = app_write_status,
         .ready = is_ready,
         .emit = app_emit,
+        .keep = keep_breakers,
         .ctx = a,
     };
     a->admin = admin_new(&conf, err);
@@ -425,6 +434,7 @@ void app_close(struct app *a)
     repeats_free(a->repeats);
     cache_free(a->cache);
     http_ratelimit_free(a->ratelimit);
+    kept_free(a->kept);
     registry_free(a->breakers);
     signals_free(a->signals);
     watch_free(a->watch);

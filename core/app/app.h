@@ -20,6 +20,7 @@ struct app {
     struct store *store;
     struct store_session *session; /* of the main thread */
     struct registry *breakers;
+    struct kept *kept; /* what they keep over restarts */
     struct faults *faults;
     struct gates *gates;
     struct control *control;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Changes of breakers happen on whichever thread brings the result. They are told on the main one:
- * as a line in the log, and as an event of the host that policies can react to. */
+ * as a line in the log, and as an event of the host that policies can react to. To be forced is a
+ * change too: it is what callers meet. */
 #include "app/app.h"
+#include "app/kept.h"
 #include "script/host_events.h"
 
 #include <stdlib.h>
@@ -14,11 +16,21 @@ struct change {
 
 static const char *event_of(const struct registry_change *c)
 {
+    if (c->was != c->is && c->is != REGISTRY_UNFORCED)
+        return c->is == REGISTRY_FORCED_OPEN ? "BreakerOpened" : "BreakerClosed";
     if (c->to == BREAKER_HALF_OPEN)
         return "BreakerHalfOpened";
     if (c->to == BREAKER_CLOSED)
         return "BreakerClosed";
-    return c->from == BREAKER_HALF_OPEN ? "BreakerReopened" : "BreakerOpened";
+    return c->from == BREAKER_HALF_OPEN && c->was == c->is ? "BreakerReopened" : "BreakerOpened";
+}
+
+static struct str name_of(const struct registry_change *c, enum registry_force force,
+                          enum breaker_state state)
+{
+    if (c->was == c->is || force == REGISTRY_UNFORCED)
+        return str_from(breaker_state_name(state));
+    return force == REGISTRY_FORCED_OPEN ? STR("forced_open") : STR("forced_closed");
 }
 
 static void emit(struct app *a, const struct registry_change *c)
@@ -27,8 +39,8 @@ static void emit(struct app *a, const struct registry_change *c)
     registry_view(c->entry, c->now_ns, &v);
     const struct value values[] = {
         {.type = VALUE_TEXT, .s = registry_name(c->entry)},
-        {.type = VALUE_TEXT, .s = str_from(breaker_state_name(c->from))},
-        {.type = VALUE_TEXT, .s = str_from(breaker_state_name(c->to))},
+        {.type = VALUE_TEXT, .s = name_of(c, c->was, c->from)},
+        {.type = VALUE_TEXT, .s = name_of(c, c->is, c->to)},
         {.type = VALUE_INT, .i = v.health.errors},
         {.type = VALUE_INT, .i = v.health.total},
     };
@@ -40,9 +52,10 @@ static void arrived(struct mail *m)
 {
     struct change *c = list_entry(m, struct change, mail);
     log_event(LOG_WARN, "breaker changed", LOG_S("breaker", registry_name(c->change.entry)),
-              LOG_C("state", breaker_state_name(c->change.to)));
+              LOG_S("state", name_of(&c->change, c->change.is, c->change.to)));
     if (!c->app->store_closed)
         emit(c->app, &c->change);
+    kept_save_soon(c->app->kept);
     free(c);
 }
 

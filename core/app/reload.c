@@ -5,6 +5,7 @@
 #include "app/reload.h"
 
 #include "app/app.h"
+#include "app/kept.h"
 #include "app/reload_inside.h"
 
 #include <assert.h>
@@ -111,6 +112,7 @@ static void switch_rest(struct reloader *r, const struct store_switched *switche
     struct program *old = a->program;
     a->program = program_ref(p);
     app_declare_breakers(a);
+    kept_save_soon(a->kept);
     app_switch_admin(a);
     program_unref(old);
 }

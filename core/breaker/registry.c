@@ -73,13 +73,27 @@ struct breaker *registry_lock(struct registry_entry *e)
     return &e->breaker;
 }
 
+static enum registry_force force_of(const struct breaker_conf *conf)
+{
+    if (conf->force_open)
+        return REGISTRY_FORCED_OPEN;
+    return conf->force_closed ? REGISTRY_FORCED_CLOSED : REGISTRY_UNFORCED;
+}
+
 void registry_unlock(struct registry_entry *e, int64_t now_ns)
 {
     if (e->breaker.epoch == e->told_epoch) {
         pthread_mutex_unlock(&e->lock);
         return;
     }
-    struct registry_change change = {e, e->told, e->breaker.state, e->breaker.epoch, now_ns};
+    enum registry_force force = force_of(&e->breaker.conf);
+    struct registry_change change = {.entry = e,
+                                     .from = e->told,
+                                     .to = e->breaker.state,
+                                     .was = force,
+                                     .is = force,
+                                     .epoch = e->breaker.epoch,
+                                     .now_ns = now_ns};
     e->told = e->breaker.state;
     e->told_epoch = e->breaker.epoch;
     pthread_mutex_unlock(&e->lock);
@@ -134,8 +148,15 @@ int registry_check(const struct breaker_layer *file_default, const struct breake
 static void apply(struct registry *r, struct registry_entry *e, int64_t now_ns)
 {
     struct breaker_conf conf = conf_of(r, &r->admin, &e->file, &e->admin);
-    breaker_set_conf(registry_lock(e), &conf, now_ns);
+    struct breaker *b = registry_lock(e);
+    struct registry_change change = {.entry = e, .was = force_of(&b->conf), .is = force_of(&conf)};
+    breaker_set_conf(b, &conf, now_ns);
+    change.from = change.to = b->state;
+    change.epoch = b->epoch;
+    change.now_ns = now_ns;
     registry_unlock(e, now_ns);
+    if (change.was != change.is && r->changed != NULL)
+        r->changed(r->ctx, &change);
 }
 
 /* What the administrator has set gives way to new files that do not go with it. */
@@ -225,6 +246,22 @@ int registry_admin(struct registry *r, struct registry_entry *entry,
     }
     pthread_rwlock_unlock(&r->lock);
     return failed;
+}
+
+void registry_restore_open(struct registry_entry *e, int64_t left_ns, int failed_trials,
+                           int64_t now_ns)
+{
+    breaker_restore_open(registry_lock(e), now_ns, left_ns, failed_trials);
+    registry_unlock(e, now_ns);
+}
+
+struct breaker_conf registry_default(struct registry *r)
+{
+    static const struct breaker_layer none;
+    pthread_rwlock_rdlock(&r->lock);
+    struct breaker_conf conf = conf_of(r, &r->admin, &none, &none);
+    pthread_rwlock_unlock(&r->lock);
+    return conf;
 }
 
 struct breaker_layer registry_admin_layer(struct registry *r, struct registry_entry *entry)

@@ -15,11 +15,16 @@ struct registry *registry_new(void);
 /* Frees the entries too. */
 void registry_free(struct registry *r);
 
-/* A breaker has changed its state. Runs without its lock, on the thread of whoever brought it
- * about; of two changes that follow closely the second may be told first: epoch orders them. */
+/* What settings make of the state for callers. */
+enum registry_force { REGISTRY_UNFORCED, REGISTRY_FORCED_OPEN, REGISTRY_FORCED_CLOSED };
+
+/* A breaker has changed its state, or (from == to) by its settings what it is forced to. Runs
+ * without its lock, on the thread of whoever brought it about; of two changes that follow closely
+ * the second may be told first: epoch orders them. */
 struct registry_change {
     struct registry_entry *entry;
-    enum breaker_state from, to;
+    enum breaker_state from, to; /* as computed */
+    enum registry_force was, is;
     uint64_t epoch;
     int64_t now_ns;
 };
@@ -43,6 +48,11 @@ int registry_check(const struct breaker_layer *file_default, const struct breake
 int registry_admin(struct registry *r, struct registry_entry *entry,
                    const struct breaker_layer *changes, uint64_t forget, int64_t now_ns,
                    struct err *err);
+/* As if it had been open since before, for left_ns more at most: what was kept over a restart. */
+void registry_restore_open(struct registry_entry *e, int64_t left_ns, int failed_trials,
+                           int64_t now_ns);
+/* The settings for all breakers: of the file, the administrator's over them. */
+struct breaker_conf registry_default(struct registry *r);
 /* What the administrator has set; entry NULL: for all. */
 struct breaker_layer registry_admin_layer(struct registry *r, struct registry_entry *entry);
 

@@ -68,6 +68,74 @@ def told():
     assert shown["state"] == "closed" and shown["total"]["FAILURE"] == 2, shown
 
 
+def changes(server):
+    lines = server.admin("GET", "/admin/events?service=moontide").text.splitlines()
+    rows = [json.loads(line) for line in lines if line]
+    return [(row["type"], row["payload"]["from"], row["payload"]["to"]) for row in rows]
+
+
+@case("BREAKER-7d being forced is an event, and so is its end; the computed state goes on beside it")
+def forced_told():
+    server = Server("bookmarket", args=["--set", "breakers.payment.volume=1", "--set", "breakers.payment.sleep_ms=600000"])
+    assert put(server, {"force": "open"}).status == 200
+    assert put(server, {"force": "open"}).status == 200, "again: no news"
+    assert put(server, {"force": "closed"}).status == 200
+    assert server.admin("PUT", "/admin/faults", {"payment": {"error_rate": 1.0}}).status == 200
+    assert [server.request("POST", "/orders", ORDER).status for _ in range(2)] == [502, 502]
+    assert put(server, {"force": None}).status == 200
+    expected = [("BreakerOpened", "closed", "forced_open"), ("BreakerClosed", "forced_open", "forced_closed"),
+                ("BreakerOpened", "closed", "open"), ("BreakerOpened", "forced_closed", "open")]
+    eventually(lambda: changes(server) == expected, "the four events")
+
+
+@case("BREAKER-7e with keep, what is forced by hand and an open state outlast a kill -9; without it they do not")
+def kept():
+    server = Server("bookmarket", args=["--set", "breakers.payment.keep=true", "--set", "breakers.payment.volume=2",
+                                        "--set", "breakers.payment.sleep_ms=600000"])
+    path = os.path.join(server.data, "breakers.json")
+    assert put(server, {"force": "open", "limit": 7}).status == 200
+    server.kill9()
+    server.restart()
+    shown = breaker(server)
+    assert (shown["forced"], shown["conf"]["limit"], shown["state"]) == ("open", 7, "closed"), shown
+    assert server.request("POST", "/orders", ORDER).status == 503
+    assert put(server, {"force": None}).status == 200
+    assert server.admin("PUT", "/admin/faults", {"payment": {"error_rate": 1.0}}).status == 200
+    assert [server.request("POST", "/orders", ORDER).status for _ in range(3)] == [502, 502, 503]
+    eventually(lambda: "open_until" in open(path, encoding="utf-8").read(), "its state is in the file")
+    before = changes(server)
+    server.kill9()
+    server.restart()
+    shown = breaker(server)
+    assert shown["state"] == "open" and 0 < shown["retry_after_ms"] <= 600000, shown
+    assert server.request("POST", "/orders", ORDER).status == 503
+    assert changes(server) == before, "coming back is no news"
+    assert put(server, {"sleep_ms": 1}).status == 200
+    eventually(lambda: server.request("POST", "/orders", ORDER).status == 201, "the faults are gone: a trial closes it")
+    server.args = []
+    server.restart()
+    shown = breaker(server)
+    assert (shown["state"], shown["set"]) == ("closed", {}), "the settings no longer say keep"
+    assert put(server, {"force": "open"}).status == 200
+    server.restart()
+    assert breaker(server)["forced"] is None and not os.path.exists(path)
+
+
+@case("BREAKER-7f a breakers.json that cannot be read is an error in the log, and the start goes on")
+def unreadable():
+    server = Server("bookmarket", args=["--set", "breakers.default.keep=true"])
+    assert put(server, {"limit": 9}, "default").status == 200
+    server.stop()
+    server.start()
+    assert server.admin("GET", "/admin/breakers").json["default"] == {"limit": 9}
+    server.stop()
+    with open(os.path.join(server.data, "breakers.json"), "w", encoding="utf-8") as file:
+        file.write("[{")
+    server.start()
+    assert server.log_lines(level="error", msg="what breakers had kept is not restored"), server.tail()
+    assert server.request("POST", "/orders", ORDER).status == 201
+
+
 def read_stream(server, headers, until=2):
     """The objects of the first ticks of /hystrix.stream, checked line by line."""
     host, port = server.admin_address.rsplit(":", 1)

@@ -234,6 +234,42 @@ static void changes_are_told_with_what_was_before(void **state)
     assert_int_equal(last.to, BREAKER_OPEN);
 }
 
+static void being_forced_is_told_as_a_change_and_nothing_else_is(void **state)
+{
+    struct registry *r = *state;
+    struct registry_change last = {0};
+    registry_on_change(r, remember_change, &last);
+    struct registry_entry *e = registry_declare(r, STR("payment"), &defaults, NOW_NS);
+    struct breaker_layer open = {0}, more = with(STR("limit"), 7);
+    const struct json yes = {.type = JSON_BOOL, .b = true};
+    struct err err;
+    assert_int_equal(breaker_layer_set(&open, STR("force_open"), &yes, &err), 0);
+    assert_int_equal(registry_admin(r, e, &more, 0, NOW_NS, &err), 0);
+    assert_null(last.entry);
+    assert_int_equal(registry_admin(r, e, &open, 0, NOW_NS, &err), 0);
+    assert_ptr_equal(last.entry, e);
+    assert_int_equal(last.from, BREAKER_CLOSED);
+    assert_int_equal(last.to, BREAKER_CLOSED);
+    assert_int_equal(last.was, REGISTRY_UNFORCED);
+    assert_int_equal(last.is, REGISTRY_FORCED_OPEN);
+    assert_int_equal(registry_admin(r, e, &defaults, open.set, NOW_NS, &err), 0);
+    assert_int_equal(last.was, REGISTRY_FORCED_OPEN);
+    assert_int_equal(last.is, REGISTRY_UNFORCED);
+}
+
+static void what_was_open_is_open_again_for_what_is_left(void **state)
+{
+    struct registry *r = *state;
+    struct registry_entry *e = registry_declare(r, STR("payment"), &defaults, NOW_NS);
+    registry_restore_open(e, 3 * NS_PER_S, 2, NOW_NS);
+    assert_int_equal(view_of(e).state, BREAKER_OPEN);
+    assert_int_equal(view_of(e).retry_ns, 3 * NS_PER_S);
+    assert_int_equal(view_of(e).failed_trials, 2);
+    struct registry_entry *other = registry_declare(r, STR("other"), &defaults, NOW_NS);
+    registry_restore_open(other, NS_PER_S * 3600, 0, NOW_NS); /* the clock was set back */
+    assert_int_equal(view_of(other).retry_ns, 5 * NS_PER_S);
+}
+
 static void one_breaker_s_failures_leave_the_other_closed(void **state)
 {
     struct registry *r = *state;
@@ -354,6 +390,8 @@ int main(void)
         with_registry(an_administrator_s_nonsense_is_refused_whole),
         with_registry(what_an_administrator_set_gives_way_to_files_that_do_not_go_with_it),
         with_registry(changes_are_told_with_what_was_before),
+        with_registry(being_forced_is_told_as_a_change_and_nothing_else_is),
+        with_registry(what_was_open_is_open_again_for_what_is_left),
         with_registry(one_breaker_s_failures_leave_the_other_closed),
         with_registry(four_threads_trip_one_breaker_on_their_sum),
         with_registry(four_threads_declare_the_same_names_once_each),
