@@ -154,6 +154,7 @@ def lookup_answers():
         answer = lookup(server, query)
         assert answer.status == 400 and "id" in answer.json["message"], (query, answer)
     assert lookup(server, "").json["message"] == "Required long parameter 'id' is not present"
+    assert lookup(server, "?id=x").json["message"].endswith('NumberFormatException: For input string: "x"')
     counts = breaker(server, "bookAlarmLookup")["total"]
     assert counts["SUCCESS"] == 1 and counts["FAILURE"] == 1, counts  # what is wrong with a request is no verdict
 

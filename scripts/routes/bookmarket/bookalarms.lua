@@ -1,3 +1,4 @@
+local whole_number = use "lib.whole_number"
 local lookup = breaker "bookAlarmLookup"
 
 return {
@@ -33,8 +34,7 @@ return {
     method  = "GET",
     path    = "/selectBookAlarmInfo",
     handle  = function(request)
-      local id = math.tointeger(tonumber(request.query.id))
-      if not id then fail(400, "Required long parameter 'id' is not present") end
+      local id = whole_number.parameter(request, "id")
       return lookup:call(function()
         if id <= 0 then task.sleep("10s") end
         local alarm = store.get("bookAlarms", id)

@@ -1,5 +1,5 @@
 local stock = use "lib.bookstore.stock"
-local whole_number = use "lib.bookstore.whole_number"
+local whole_number = use "lib.whole_number"
 
 return {
   event "DeliveryPrepared" {

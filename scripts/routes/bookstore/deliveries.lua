@@ -1,4 +1,4 @@
-local whole_number = use "lib.bookstore.whole_number"
+local whole_number = use "lib.whole_number"
 local lookup = breaker "delivery"
 
 return {

@@ -1,5 +1,5 @@
 local health = use "lib.bookstore.health"
-local whole_number = use "lib.bookstore.whole_number"
+local whole_number = use "lib.whole_number"
 local van = breaker "van"
 
 local routes = {

@@ -7,7 +7,7 @@ return {
   -- A parameter of the address; the texts are those that the clients of the original services know.
   parameter = function(request, name)
     local text = request.query[name]
-    if not text then fail(400, ("Required long parameter '%s' is not present"):format(name)) end
+    if not text or text == "" then fail(400, ("Required long parameter '%s' is not present"):format(name)) end
     return read(text) or fail(400, "Failed to convert value of type 'java.lang.String' to required type 'long'; "
       .. ('nested exception is java.lang.NumberFormatException: For input string: "%s"'):format(text))
   end,
