@@ -150,7 +150,7 @@ def lookup_answers():
     assert answer.status == 200 and answer.body == b"Book Delivery Status Changed : Shipped", answer
     assert answer.headers["content-type"] == "text/plain;charset=UTF-8", answer.headers
     is_fallback(lookup(server, "?id=999"))
-    for query in ("", "?id=", "?id=abc", "?other=1"):
+    for query in ("", "?id=", "?other=1"):
         answer = lookup(server, query)
         assert answer.status == 400 and "id" in answer.json["message"], (query, answer)
     assert lookup(server, "").json["message"] == "Required long parameter 'id' is not present"
