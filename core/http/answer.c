@@ -159,6 +159,13 @@ void http_answer(struct http_exchange *x, int status, struct str content_type,
     end_exchange(x);
 }
 
+void http_stream_size(struct http_exchange *x, size_t length)
+{
+    assert(!x->streaming);
+    x->sized = true;
+    x->length = length;
+}
+
 void http_stream_begin(struct http_exchange *x, int status, struct str content_type,
                        const struct http_header *headers, size_t header_count,
                        void (*on_drain)(struct http_exchange *x))
@@ -172,13 +179,15 @@ void http_stream_begin(struct http_exchange *x, int status, struct str content_t
         return;
     }
     /* Without chunks only the end of the connection can end the body. */
-    if (x->request->minor == 0 && !forbids_body(status))
+    if (x->request->minor == 0 && !forbids_body(status) && !x->sized)
         x->keep_alive = false;
     struct answer a = answer_to(x, status, content_type, headers, header_count);
     x->streaming = true;
     x->bodyless = forbids_body(status) || x->request->method == HTTP_HEAD_;
-    x->chunked = x->request->minor > 0 && !x->bodyless;
-    a.chunked = x->request->minor > 0 && !forbids_body(status);
+    a.has_length = x->sized && !forbids_body(status);
+    a.length = x->length;
+    a.chunked = x->request->minor > 0 && !forbids_body(status) && !x->sized;
+    x->chunked = a.chunked && !x->bodyless;
     write_head(http_conn_out(x->conn), x->conn->server, &a);
     if (x->conn->server->running != x->conn)
         http_conn_flush(x->conn, (struct str){NULL, 0});

@@ -12,6 +12,9 @@
 void http_answer(struct http_exchange *x, int status, struct str content_type,
                  const struct http_header *headers, size_t header_count, struct str body);
 
+/* Before http_stream_begin: so many bytes will be written, which the head says instead of chunks.
+ * It must be kept: with less of them only http_stream_abort may end it. */
+void http_stream_size(struct http_exchange *x, size_t length);
 /* A long answer: begin, then write while it returns true; false means "enough for now": go on when
  * on_drain runs. Chunked under 1.1; under 1.0 the connection closes at the end. end takes the
  * exchange. After the client has gone, write returns true and drops; who waits for on_drain then

@@ -58,6 +58,16 @@ void http_call_cancel(struct http_call *call)
     call_free(call);
 }
 
+void http_call_set_deadline(struct http_call *call, int64_t at_ns)
+{
+    struct loop *loop = call->client->conf.loop;
+    call->deadline_ns = at_ns;
+    if (at_ns == INT64_MAX)
+        loop_timer_stop(loop, &call->timer);
+    else
+        loop_timer_start(loop, &call->timer, at_ns);
+}
+
 /* ---- connecting ---- */
 
 /* Before the connection its own deadline is the earlier one. */

@@ -81,6 +81,8 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
                                   struct err *err);
 /* Forgets the call and closes its connection; nothing runs for it any more. */
 void http_call_cancel(struct http_call *call);
+/* Moves the deadline of what is left, from on_head on; INT64_MAX: none. */
+void http_call_set_deadline(struct http_call *call, int64_t at_ns);
 /* No further pieces (but the one under way) until resume: what comes waits in the kernel. */
 void http_call_pause(struct http_call *call);
 void http_call_resume(struct http_call *call);

@@ -58,6 +58,8 @@ struct http_exchange {
     bool chunked;
     bool bodyless; /* of a stream: nothing may follow its head */
     bool stalled;  /* a write returned false, on_drain is due */
+    bool sized;    /* of a stream: length is how much will follow */
+    size_t length;
 };
 
 /* A server as the other workers see it (share.c). */

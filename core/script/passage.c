@@ -3,11 +3,11 @@
  * breaker; and on the way back: what counts as failure, trying again, falling back, headers. */
 #include "script/passage.h"
 
-#include "http/url.h"
 #include "script/proxy.h"
 
 #include <stdio.h>
-#include <stdlib.h>
+
+#define ANSWER_NS (10 * NS_PER_S) /* of another host, unless the route or its breaker says */
 
 /* ---- headers ---- */
 
@@ -57,16 +57,27 @@ static const struct http_request *request_behind(struct passage *p, struct str p
     return copy;
 }
 
+/* Does the gateway say it itself? Another host may have rules for origins, too: browsers refuse to
+ * be told twice. */
+static bool is_extra(const struct passage *p, struct str name)
+{
+    for (size_t i = 0; i < p->extra_count; i++)
+        if (str_ieq(p->extra[i].name, name))
+            return !str_ieq(name, STR("Vary"));
+    return false;
+}
+
 static void finish_headers(struct request *r)
 {
     struct passage *p = r->passage;
     const struct gateway_headers *h = p->route != NULL ? &p->route->response : NULL;
     size_t kept = 0;
-    for (size_t i = 0; h != NULL && i < r->header_count; i++)
-        if (!names(h, r->headers[i].name))
+    for (size_t i = 0; i < r->header_count; i++)
+        if ((h == NULL || !names(h, r->headers[i].name)) && !is_extra(p, r->headers[i].name))
             r->headers[kept++] = r->headers[i];
-    if (h != NULL)
-        r->header_count = kept;
+    r->header_count = kept;
+    if (h != NULL && names(h, STR("Content-Type")))
+        r->content_type = (struct str){NULL, 0};
     for (size_t i = 0; h != NULL && i < h->set_count; i++)
         request_add_header(r, h->set[i].name, h->set[i].value);
     for (size_t i = 0; i < p->extra_count; i++)
@@ -112,6 +123,7 @@ static bool within_limit(struct passage *p)
     add_extra(p, STR("X-RateLimit-Burst-Capacity"), number_text(r->arena, limit->conf.burst));
     add_extra(p, STR("X-RateLimit-Replenish-Rate"), number_text(r->arena, limit->conf.rate));
     add_extra(p, STR("X-RateLimit-Requested-Tokens"), number_text(r->arena, limit->conf.tokens));
+    p->limited = !v.admitted;
     if (!v.admitted)
         request_fail_retry(r, ERR_RATE_LIMITED, "too many requests",
                            (v.retry_ns + NS_PER_MS - 1) / NS_PER_MS);
@@ -172,7 +184,9 @@ static void leave_breaker(struct passage *p, int status)
     if (!p->permitted)
         return;
     p->permitted = false;
-    if (p->timed_out)
+    if (p->gone)
+        outcome = BREAKER_CANCELLED;
+    else if (p->timed_out)
         outcome = BREAKER_TIMEOUT;
     else if (status >= 500)
         outcome = BREAKER_FAILURE;
@@ -299,7 +313,16 @@ static void pause_over(struct loop_timer *t)
 {
     struct request *r = list_entry(t, struct request, timer);
     list_remove(&r->node);
+    http_exchange_on_gone(r->x, NULL);
     go(r->passage);
+}
+
+static void gone_in_pause(struct http_exchange *x)
+{
+    struct request *r = http_exchange_data(x);
+    list_remove(&r->node);
+    loop_timer_stop(r->host->loop, &r->timer);
+    passage_give_up(r);
 }
 
 static void try_again(struct passage *p)
@@ -313,6 +336,8 @@ static void try_again(struct passage *p)
     start_over(r);
     r->timer.fn = pause_over;
     list_push(&r->host->requests, &r->node);
+    http_exchange_set_data(r->x, r);
+    http_exchange_on_gone(r->x, gone_in_pause);
     pause_ms = pause_ms < retry->max_ms ? pause_ms : retry->max_ms;
     loop_timer_start(r->host->loop, &r->timer, loop_now_ns(r->host->loop) + pause_ms * NS_PER_MS);
 }
@@ -349,7 +374,7 @@ static bool wants_fallback(const struct passage *p, int status)
 bool passage_may_replace(const struct request *r, int status)
 {
     const struct passage *p = r->passage;
-    if (p->route == NULL || p->falling_back || r->host->draining)
+    if (p->route == NULL || p->falling_back || p->limited || p->gone || r->host->draining)
         return false;
     return wants_retry(p, status) || wants_fallback(p, status);
 }
@@ -375,6 +400,19 @@ struct str passage_url(const struct request *r)
 {
     const struct gateway_route *route = r->passage->route;
     return route->service != NULL ? route->service->url : route->url;
+}
+
+int64_t passage_deadline_ns(const struct request *r)
+{
+    const struct loop_timer *t = &r->passage->deadline;
+    /* Its own timer is to say so first: the breaker wants to know. */
+    return loop_timer_armed(t) ? t->at_ns + NS_PER_S : loop_now_ns(r->host->loop) + ANSWER_NS;
+}
+
+void passage_give_up(struct request *r)
+{
+    r->passage->gone = true;
+    request_fail_code(r, ERR_CANCELLED, "the client has gone");
 }
 
 void passage_leave_stream(struct request *r, int status)

@@ -13,6 +13,8 @@ struct passage {
     struct registry_entry *breaker;
     struct breaker_permit permit;
     bool permitted, falling_back, timed_out;
+    bool limited; /* refused by the limit: not to be tried again */
+    bool gone;    /* the client is: nobody wants an answer */
     int retries;
     struct loop_timer deadline;                      /* of the breaker, or the route */
     struct http_header extra[HTTP_CORS_HEADERS + 4]; /* of every answer */
@@ -30,5 +32,9 @@ bool passage_leave(struct request *r);
 bool passage_may_replace(const struct request *r, int status);
 /* The address that the route leads to, "http://host:port". */
 struct str passage_url(const struct request *r);
+/* When another host must have begun to answer. */
+int64_t passage_deadline_ns(const struct request *r);
+/* The client has gone before any answer: ends the request, whose work was stopped. */
+void passage_give_up(struct request *r);
 /* As passage_leave for an answer that is streamed and cannot be taken back. */
 void passage_leave_stream(struct request *r, int status);

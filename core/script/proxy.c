@@ -4,21 +4,21 @@
  * has reached the client; from then on a failure can only cut it off. */
 #include "script/proxy.h"
 
+#include "base/log.h"
 #include "http/client.h"
 #include "http/url.h"
 #include "script/passage.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-#define ANSWER_MS 10000 /* unless the route or its breaker says less */
-#define FORWARDED 5     /* headers added at most */
+#define PIECE_NS (60 * NS_PER_S) /* between two pieces of an answer */
+#define FORWARDED 4              /* headers added */
 
 struct proxy {
     struct request *request;
     struct http_exchange *x;
-    struct http_call *call;
-    bool begun; /* the client has got the head */
+    struct http_call *call; /* NULL once it has ended */
+    bool begun;             /* the client has got the head */
 };
 
 /* ---- the request ---- */
@@ -36,43 +36,53 @@ static bool is_hop_header(struct str name)
     return false;
 }
 
-/* Is name one of the tokens of a Connection header? */
-static bool is_named(struct str connection, struct str name)
+static bool has_token(struct str list, struct str token)
 {
-    while (connection.n > 0) {
-        const char *comma = memchr(connection.p, ',', connection.n);
-        size_t n = comma != NULL ? (size_t)(comma - connection.p) : connection.n;
-        struct str token = {connection.p, n};
-        while (token.n > 0 && (*token.p == ' ' || *token.p == '\t'))
-            token.p++, token.n--;
-        while (token.n > 0 && (token.p[token.n - 1] == ' ' || token.p[token.n - 1] == '\t'))
-            token.n--;
-        if (str_ieq(token, name))
+    for (size_t i = 0; i + token.n <= list.n; i++) {
+        size_t end = i + token.n;
+        bool begins = i == 0 || strchr(", \t", list.p[i - 1]) != NULL;
+        bool ends = end == list.n || strchr(", \t", list.p[end]) != NULL;
+        if (begins && ends && str_ieq((struct str){list.p + i, token.n}, token))
             return true;
-        if (comma == NULL)
-            break;
-        connection = (struct str){comma + 1, connection.n - n - 1};
     }
+    return false;
+}
+
+/* Is the header about the connection that it came on? */
+static bool is_of_connection(const struct http_header *headers, size_t count, struct str name)
+{
+    if (is_hop_header(name))
+        return true;
+    for (size_t i = 0; i < count; i++)
+        if (str_ieq(headers[i].name, STR("Connection")) && has_token(headers[i].value, name))
+            return true;
     return false;
 }
 
 static bool is_ours(struct str name)
 {
-    static const struct str names[] = {STR("Host"), STR("X-Forwarded-Host"), STR("Expect"),
-                                       STR("X-Forwarded-Proto"), STR("X-Correlation-Id")};
+    static const struct str names[] = {STR("Host"),
+                                       STR("Expect"),
+                                       STR("X-Forwarded-For"),
+                                       STR("X-Forwarded-Host"),
+                                       STR("X-Forwarded-Proto"),
+                                       STR("X-Correlation-Id")};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (str_ieq(names[i], name))
             return true;
     return false;
 }
 
-/* The chain of addresses that the request came along, ours at its end. */
-static struct str forwarded_for(struct request *r, struct str before)
+/* The chain of addresses that the request came along, its sender's at the end. */
+static struct str forwarded_for(struct request *r)
 {
     struct buf out = BUF_INIT;
-    if (before.n > 0) {
-        buf_adds(&out, before);
-        buf_lit(&out, ", ");
+    for (size_t i = 0; i < r->http->header_count; i++) {
+        const struct http_header *h = &r->http->headers[i];
+        if (str_ieq(h->name, STR("X-Forwarded-For")) && h->value.n > 0) {
+            buf_adds(&out, h->value);
+            buf_lit(&out, ", ");
+        }
     }
     buf_adds(&out, http_exchange_peer(r->x));
     struct str text = arena_str(r->arena, buf_str(&out));
@@ -83,18 +93,15 @@ static struct str forwarded_for(struct request *r, struct str before)
 static struct http_header *request_headers(struct request *r, size_t *ret_count)
 {
     const struct http_request *from = r->http;
-    struct str connection = http_header_find(from, STR("Connection")), chain = {NULL, 0};
     struct http_header *out =
         arena_alloc(r->arena, (from->header_count + FORWARDED) * sizeof(*out));
     size_t n = 0;
     for (size_t i = 0; i < from->header_count; i++) {
         struct http_header h = from->headers[i];
-        if (str_ieq(h.name, STR("X-Forwarded-For")))
-            chain = h.value;
-        else if (!is_hop_header(h.name) && !is_ours(h.name) && !is_named(connection, h.name))
+        if (!is_of_connection(from->headers, from->header_count, h.name) && !is_ours(h.name))
             out[n++] = h;
     }
-    out[n++] = (struct http_header){STR("X-Forwarded-For"), forwarded_for(r, chain)};
+    out[n++] = (struct http_header){STR("X-Forwarded-For"), forwarded_for(r)};
     out[n++] = (struct http_header){STR("X-Forwarded-Host"), from->host};
     out[n++] = (struct http_header){STR("X-Forwarded-Proto"), STR("http")};
     out[n++] = (struct http_header){STR("X-Correlation-Id"), r->correlation_id};
@@ -119,13 +126,12 @@ static struct str target_of(struct request *r)
 
 static void take_headers(struct request *r, const struct http_response *head)
 {
-    struct str connection = http_response_find(head, STR("Connection"));
     r->status = head->status;
     r->content_type = (struct str){NULL, 0};
     for (size_t i = 0; i < head->header_count; i++) {
         struct http_header h = head->headers[i];
-        if (is_hop_header(h.name) || is_named(connection, h.name) || str_ieq(h.name, STR("Date")) ||
-            str_ieq(h.name, STR("X-Correlation-Id")))
+        if (is_of_connection(head->headers, head->header_count, h.name) ||
+            str_ieq(h.name, STR("Date")) || str_ieq(h.name, STR("X-Correlation-Id")))
             continue;
         h = (struct http_header){arena_str(r->arena, h.name), arena_str(r->arena, h.value)};
         if (str_ieq(h.name, STR("Content-Type")))
@@ -135,33 +141,68 @@ static void take_headers(struct request *r, const struct http_response *head)
     }
 }
 
+/* The client is told a length that is known. */
+static void take_length(struct request *r, const struct http_response *head)
+{
+    struct str length = http_response_find(head, STR("Content-Length"));
+    char text[24];
+    if (length.n == 0 || length.n >= sizeof(text))
+        return;
+    memcpy(text, length.p, length.n);
+    text[length.n] = '\0';
+    http_stream_size(r->x, strtoull(text, NULL, 10));
+}
+
+/* While the client makes it wait, its own time is what counts. */
 static void on_drain(struct http_exchange *x)
 {
     struct proxy *p = http_exchange_data(x);
-    if (p->call != NULL)
-        http_call_resume(p->call);
+    if (p->call == NULL)
+        return;
+    http_call_set_deadline(p->call, loop_now_ns(p->request->host->loop) + PIECE_NS);
+    http_call_resume(p->call);
 }
 
-/* The client has gone: nobody wants the rest. */
+/* The request waits no more. */
+static void leave(struct proxy *p)
+{
+    struct request *r = p->request;
+    http_exchange_on_gone(p->x, NULL);
+    list_remove(&r->node);
+    r->proxy = NULL;
+}
+
+static void cut(struct proxy *p)
+{
+    request_over(p->request, p->request->status);
+    http_stream_abort(p->x);
+}
+
+/* Nobody wants the answer, or the rest of it. */
 static void on_gone(struct http_exchange *x)
 {
     struct proxy *p = http_exchange_data(x);
+    if (!p->begun) {
+        proxy_cancel(p);
+        passage_give_up(p->request);
+        return;
+    }
     if (p->call != NULL)
         http_call_cancel(p->call);
     p->call = NULL;
-    request_over(p->request, p->request->status);
-    http_stream_end(x);
+    cut(p);
 }
 
-static void begin_answer(struct proxy *p)
+static void begin_answer(struct proxy *p, const struct http_response *head)
 {
     struct request *r = p->request;
+    leave(p);
     p->begun = true;
-    r->proxy = NULL;
+    take_length(r, head);
     passage_leave_stream(r, r->status);
     request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
-    http_exchange_set_data(p->x, p);
     http_exchange_on_gone(p->x, on_gone);
+    http_call_set_deadline(p->call, loop_now_ns(r->host->loop) + PIECE_NS);
     http_stream_begin(p->x, r->status, r->content_type, r->headers, r->header_count, on_drain);
 }
 
@@ -171,18 +212,20 @@ static void on_head(void *owner, const struct http_response *head)
     struct request *r = p->request;
     take_headers(r, head);
     if (!passage_may_replace(r, head->status)) {
-        begin_answer(p);
+        begin_answer(p, head);
         return;
     }
-    http_call_cancel(p->call);
-    r->proxy = NULL;
+    proxy_cancel(p);
     request_answer(r);
 }
 
 static void on_body(void *owner, struct str piece)
 {
     struct proxy *p = owner;
-    if (!http_stream_write(p->x, piece))
+    bool more = http_stream_write(p->x, piece);
+    http_call_set_deadline(p->call,
+                           more ? loop_now_ns(p->request->host->loop) + PIECE_NS : INT64_MAX);
+    if (!more)
         http_call_pause(p->call);
 }
 
@@ -200,15 +243,22 @@ static void on_error(void *owner, const struct err *err)
     struct request *r = p->request;
     p->call = NULL;
     if (p->begun) {
-        request_over(r, r->status);
-        http_stream_abort(p->x);
+        log_event(LOG_WARN, "an answer broke off on its way through the gateway",
+                  LOG_C("error", err->message), LOG_S("correlationId", r->correlation_id));
+        cut(p);
         return;
     }
-    r->proxy = NULL;
+    leave(p);
     request_fail_code(r, err->code, err->message);
 }
 
 static const struct http_call_class call_class = {on_head, on_body, on_end, on_error, NULL};
+
+static bool expects_body(const struct http_request *http)
+{
+    return http->body.n > 0 || http->method == HTTP_POST_ || http->method == HTTP_PUT_ ||
+           http->method == HTTP_PATCH_;
+}
 
 void proxy_start(struct request *r)
 {
@@ -223,25 +273,28 @@ void proxy_start(struct request *r)
         .method = r->http->method_name,
         .target = target_of(r),
         .body = r->http->body,
-        .has_body = r->http->body.n > 0,
-        .deadline_ns = loop_now_ns(h->loop) + ANSWER_MS * NS_PER_MS,
+        .has_body = expects_body(r->http),
+        .deadline_ns = passage_deadline_ns(r),
     };
     conf.headers = request_headers(r, &conf.header_count);
     if (h->http == NULL || !http_url_split(url, &conf.host, &conf.port, &target)) {
         request_fail_code(r, ERR_UNREACHABLE, "calls cannot leave this process");
         return;
     }
-    r->proxy = p;
     p->call = http_call_start(h->http, &conf, &err);
     if (p->call == NULL) {
-        r->proxy = NULL;
         request_fail_code(r, err.code, err.message);
+        return;
     }
+    r->proxy = p;
+    list_push(&h->requests, &r->node);
+    http_exchange_set_data(r->x, p);
+    http_exchange_on_gone(r->x, on_gone);
 }
 
 void proxy_cancel(struct proxy *p)
 {
     http_call_cancel(p->call);
     p->call = NULL;
-    p->request->proxy = NULL;
+    leave(p);
 }

@@ -44,8 +44,13 @@ static struct str make_correlation_id(struct host *h, struct arena *a)
 
 void request_add_header(struct request *r, struct str name, struct str value)
 {
-    if (r->header_count < sizeof(r->headers) / sizeof(*r->headers))
-        r->headers[r->header_count++] = (struct http_header){name, value};
+    if (r->header_count == r->header_room) {
+        struct http_header *more = arena_alloc(r->arena, 2 * r->header_room * sizeof(*more));
+        memcpy(more, r->headers, r->header_count * sizeof(*more));
+        r->headers = more;
+        r->header_room *= 2;
+    }
+    r->headers[r->header_count++] = (struct http_header){name, value};
 }
 
 void request_over(struct request *r, int status)
@@ -341,6 +346,8 @@ void request_serve(struct host *h, struct http_exchange *x)
     r->x = x;
     r->http = http_exchange_request(x);
     r->arena = a;
+    r->headers = r->first_headers;
+    r->header_room = sizeof(r->first_headers) / sizeof(*r->first_headers);
     h->open_requests++;
     host_count(&h->counts->requests);
     r->began_ns = clock_mono_ns(loop_clock(h->loop));
@@ -362,6 +369,10 @@ void request_serve(struct host *h, struct http_exchange *x)
 /* Takes it off the list of those that wait. */
 static void stop_waiting(struct request *r)
 {
+    if (r->proxy != NULL) {
+        proxy_cancel(r->proxy);
+        return;
+    }
     list_remove(&r->node);
     loop_timer_stop(r->host->loop, &r->timer);
     if (r->waiting)
@@ -375,16 +386,12 @@ void request_time_out(struct request *r)
         task_cancel(r->task, ERR_TIMEOUT, "no answer within the time that the gateway gives");
         return;
     }
-    if (list_linked(&r->node))
-        stop_waiting(r);
-    else if (r->proxy != NULL)
-        proxy_cancel(r->proxy);
-    else
+    if (!list_linked(&r->node))
         return; /* it is being answered */
+    stop_waiting(r);
     request_fail_code(r, ERR_TIMEOUT, "no answer within the time that the gateway gives");
 }
 
-/* Requests that wait for room or sit out a delay when the drain is over. */
 void request_cancel_waiting(struct host *h)
 {
     while (!list_empty(&h->requests)) {

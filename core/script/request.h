@@ -26,7 +26,7 @@ struct request {
     struct bus_waiter waiter;
     bool waiting, fault;
     int64_t began_ns;
-    struct list node; /* host->requests while it waits or is delayed */
+    struct list node; /* host->requests while it waits, is delayed, or another host is asked */
 
     struct request_repeat *repeat; /* it has an Idempotency-Key; else NULL */
     int64_t row_id;                /* CREATE: the new row's, the same in every run; 0: none yet */
@@ -35,8 +35,8 @@ struct request {
     int status; /* the answer, as the task left it */
     struct str content_type;
     struct buf text;
-    struct http_header headers[34];
-    size_t header_count;
+    struct http_header first_headers[16], *headers; /* the arena's when there are more */
+    size_t header_count, header_room;
 };
 
 /* Answers with a problem body and ends the request. */
@@ -56,7 +56,7 @@ void request_refuse(struct request *r);
 void request_answer(struct request *r);
 /* It is over, answered with the status: counted, and the host may go. */
 void request_over(struct request *r, int status);
-/* Adds a header to the answer; both borrowed until then. Drops what exceeds the array. */
+/* Adds a header to the answer; both borrowed until then. */
 void request_add_header(struct request *r, struct str name, struct str value);
 /* Makes `text`, which is compact, an answer in HAL: in the layout that the system asks for, of the
  * type that the client does. */
@@ -72,7 +72,8 @@ void request_read_list(struct request *r);
 void request_about(struct request *r);
 /* One of the three above, by the endpoint. */
 void request_read(struct request *r);
-/* Fails the requests that wait for room or sit out a delay: the drain is over. */
+/* Fails the requests that wait for room or for another host, or sit out a delay: the drain is over.
+ */
 void request_cancel_waiting(struct host *h);
 /* Starts the task of a change, a route, or of the guard of a read (request_task.c). */
 void request_start_task(struct request *r);

@@ -114,6 +114,15 @@ static void list_end(struct list_read *l)
     http_stream_end(x);
 }
 
+/* The client must see that the rest is missing. */
+static void list_cut(struct list_read *l)
+{
+    struct http_exchange *x = l->request->x;
+    request_over(l->request, 200);
+    list_free(l);
+    http_stream_abort(x);
+}
+
 static void read_part(struct list_read *l);
 
 static void list_drained(struct http_exchange *x)
@@ -129,7 +138,7 @@ static void list_gone(struct http_exchange *x)
     l->gone = true;
     if (l->reading)
         store_read_cancel(&l->read);
-    list_end(l);
+    list_cut(l);
 }
 
 static void begin_list(struct list_read *l)
@@ -172,7 +181,7 @@ static void list_failed(struct list_read *l)
     log_event(LOG_ERROR, "a collection could not be read", LOG_C("error", err.message),
               LOG_S("correlationId", r->correlation_id));
     if (l->begun) {
-        list_end(l);
+        list_cut(l);
         return;
     }
     list_free(l);

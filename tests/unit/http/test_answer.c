@@ -189,6 +189,47 @@ static void a_stream_under_1_0_is_plain_and_ends_with_the_connection(void **stat
     response_deinit(&r);
 }
 
+static void a_stream_of_known_size_says_it_and_has_no_chunks(void **state)
+{
+    static const char *const requests[] = {GET("/hold"),
+                                           "GET /hold HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"};
+    struct world *w = *state;
+    struct client c = client_open(w);
+    for (int i = 0; i < 2; i++) {
+        struct response r = {0};
+        struct http_exchange *x = hold(w, &c, requests[i]);
+        http_stream_size(x, 6);
+        http_stream_begin(x, 200, STR("text/plain"), NULL, 0, NULL);
+        http_stream_write(x, STR("one"));
+        http_stream_write(x, STR("two"));
+        http_stream_end(x);
+        client_response(w, &c, &r);
+        assert_string_equal(buf_str(&r.body).p, "onetwo");
+        assert_true(response_has(&r, "Content-Length: 6\r\n"));
+        assert_false(response_has(&r, "Transfer-Encoding"));
+        response_deinit(&r);
+    }
+    client_expect(w, &c, GET("/next"), 200, "GET /next|");
+    client_close(&c);
+}
+
+static void a_stream_of_known_size_that_is_aborted_closes_the_connection(void **state)
+{
+    struct world *w = *state;
+    struct client c = client_open(w);
+    struct response r = {0};
+    struct http_exchange *x = hold(w, &c, GET("/hold"));
+    http_stream_size(x, 6);
+    http_stream_begin(x, 200, STR("text/plain"), NULL, 0, NULL);
+    http_stream_write(x, STR("one"));
+    http_stream_abort(x);
+    response_read_head(w, &c, &r);
+    client_await_closed(w, &c);
+    assert_string_equal(buf_str(&c.in).p, "one");
+    client_close(&c);
+    response_deinit(&r);
+}
+
 static void a_stream_to_head_sends_its_head_alone(void **state)
 {
     struct world *w = *state;
@@ -341,6 +382,8 @@ int main(void)
         WORLD_CASE(an_answer_to_another_connection_from_within_a_handler_keeps_both_whole),
         WORLD_CASE(a_stream_is_chunked_and_the_connection_lives_on),
         WORLD_CASE(a_stream_under_1_0_is_plain_and_ends_with_the_connection),
+        WORLD_CASE(a_stream_of_known_size_says_it_and_has_no_chunks),
+        WORLD_CASE(a_stream_of_known_size_that_is_aborted_closes_the_connection),
         WORLD_CASE(a_stream_to_head_sends_its_head_alone),
         WORLD_CASE(a_stream_of_32_mib_to_a_slow_reader_stays_under_the_mark),
         WORLD_CASE(a_stream_to_a_client_that_stops_reading_is_given_up),

@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: MIT
+# timeout: 300
+"""SYSTEMS-6h: the gateway before other hosts. Behind it stands a host of the test's own, whose every byte is known."""
+import hashlib
+import os
+import socket
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from harness import Server, case, eventually, main, temp_dir, write_files  # noqa: E402
+from tap import at_end  # noqa: E402
+
+MIB = 1 << 20
+FRUGAL = {"ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:quarantine_size_mb=1"}  # where memory is measured
+
+
+class Upstream:
+    """A host on loopback. `answer(request, peer)` writes what it likes; request is (line, [(name, value)], body). It
+    returns False to close the connection."""
+
+    def __init__(self, answer):
+        self.answer, self.heard, self.connections, self.ended = answer, [], 0, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.url = "http://" + self.address
+        at_end(self.close)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+
+    def _serve(self):
+        while True:
+            try:
+                peer = self.listener.accept()[0]
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
+
+    def _talk(self, peer):
+        try:
+            with peer, peer.makefile("rb") as stream:
+                while (asked := self._read(stream)) and self.answer(asked, peer) is not False:
+                    pass
+        except OSError:
+            pass
+        self.ended += 1
+
+    def _read(self, stream):
+        lines = []
+        while (line := stream.readline()) not in (b"\r\n", b""):
+            lines.append(line.decode("latin-1").rstrip("\r\n"))
+        if not lines:
+            return None
+        headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
+        length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
+        self.heard.append((lines[0], headers, stream.read(length)))
+        return self.heard[-1]
+
+
+def values(asked, name):
+    return [value for key, value in asked[1] if key.lower() == name.lower()]
+
+
+def plain(body, status="200 OK", headers=""):
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n{body}".encode()
+
+
+def says(body, status="200 OK", headers=""):
+    return lambda asked, peer: peer.sendall(plain(body, status, headers))
+
+
+def closed_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def tree(folder, routes, extra="", scripts=None):
+    write_files(folder, {"systems/front.lua": f"""return {{
+        services = {{ desk = {{}} }},
+        breakers = {{ weather = {{ timeout_ms = 300, volume = 2, sleep_ms = 400, limit = 1 }} }},
+        gateway = {{ {extra} routes = {{ {routes} }} }},
+    }}\n""", "routes/front/desk.lua": scripts or """return {
+        route "sorry" { service = "desk", method = "GET", path = "/sorry", handle = function() return "sorry" end },
+    }\n"""})
+    return folder
+
+
+def front(routes, extra="", args=(), env=None):
+    """A gateway of one worker with these routes."""
+    return Server("front", scripts=tree(temp_dir(), routes, extra), args=["--workers", "1", *args], env=env)
+
+
+def in_flight(server):
+    return sum(value for name, value in server.metrics().items() if name.startswith("http_server_requests_active"))
+
+
+def memory(server):
+    """Resident bytes."""
+    with open(f"/proc/{server.process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@case("SYSTEMS-6h a request reaches the other host with its body, its headers and where it came from")
+def request_as_sent():
+    host = Upstream(says("done"))
+    server = front(f"""{{ path = "/far/**", url = "{host.url}", strip_prefix = 1,
+        request_headers = {{ set = {{ ["X-Put"] = "put" }}, remove = {{ "X-Secret" }} }} }}""")
+    body = "x" * 100000
+    answer = server.request("POST", "/far/a%20b/c?x=1&y=%2F", body, {
+        "X-Kept": "kept", "X-Secret": "no", "X-Put": "mine", "Connection": "close, X-Hop", "X-Hop": "1", "TE": "trailers",
+        "Idempotency-Key": "k-1", "X-Correlation-Id": "c-1", "Upgrade": "h2c", "Content-Type": "text/plain"})
+    assert (answer.status, answer.text) == (200, "done"), answer
+    asked = host.heard[0]
+    assert asked[0] == "POST /a%20b/c?x=1&y=%2F HTTP/1.1" and asked[2].decode() == body, asked[:2]
+    for name, value in (("X-Kept", "kept"), ("X-Put", "put"), ("Idempotency-Key", "k-1"), ("X-Correlation-Id", "c-1"),
+                        ("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Host", server.gateway), ("Host", host.address),
+                        ("X-Forwarded-Proto", "http"), ("Content-Type", "text/plain"), ("Content-Length", "100000")):
+        assert values(asked, name) == [value], (name, asked[1])
+    for name in ("X-Secret", "X-Hop", "TE", "Upgrade", "Connection", "Transfer-Encoding"):
+        assert values(asked, name) == [], (name, asked[1])
+    assert server.request("POST", "/far/empty").status == 200
+    assert values(host.heard[1], "Content-Length") == ["0"], host.heard[1]
+    assert server.request("GET", "/far").status == 200
+    assert host.heard[2][0] == "GET / HTTP/1.1" and values(host.heard[2], "Content-Length") == [], host.heard[2]
+
+
+@case("SYSTEMS-6h an answer comes back whole: every header, the length also of HEAD, no body with 204 and 304")
+def answer_as_given():
+    many = "".join(f"X-Number-{i}: {i}\r\n" for i in range(60))
+
+    def answer(asked, peer):
+        what = asked[0].split()[1]
+        if what == "/interim":
+            peer.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + plain("after"))
+        elif what == "/chunks":
+            peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+        elif what in ("/204", "/304"):
+            peer.sendall(f"HTTP/1.1 {what[1:]} So\r\nETag: \"1\"\r\n\r\n".encode())
+        elif asked[0].startswith("HEAD"):
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nContent-Type: text/css\r\n\r\n")
+        else:
+            peer.sendall(plain("teapot", "418 Teapot", many + "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Gone: 1\r\n"
+                               "Content-Type: text/odd\r\nX-Correlation-Id: theirs\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
+                               "Access-Control-Allow-Origin: *\r\nVary: Accept\r\n"))
+
+    host = Upstream(answer)
+    server = front(f"""{{ path = "/**", url = "{host.url}",
+        response_headers = {{ set = {{ ["X-Set"] = "set" }}, remove = {{ "X-Gone" }} }} }}""",
+                   'cors = { origins = { "http://shop.example" } },')
+    with server.connect() as client:
+        got = client.request("GET", "/", None, {"Origin": "http://shop.example", "X-Correlation-Id": "mine"})
+        assert (got.status, got.text, got.headers["Content-Length"]) == (418, "teapot", "6"), got
+        assert [got.headers[f"X-Number-{i}"] for i in range(60)] == [str(i) for i in range(60)]
+        assert [value for name, value in got.headers.all if name == "Set-Cookie"] == ["a=1", "b=2"]
+        for name, value in (("X-Set", "set"), ("Content-Type", "text/odd"), ("X-Correlation-Id", "mine"),
+                            ("Access-Control-Allow-Origin", "http://shop.example")):
+            assert got.headers[name] == value, (name, got.headers)
+        for name in ("X-Gone", "X-Hop", "Connection", "Transfer-Encoding"):
+            assert name not in got.headers, (name, got.headers)
+        assert "Accept" in got.headers["Vary"] and "Origin" in got.headers["Vary"], got.headers
+        head = client.request("HEAD", "/x")
+        assert (head.status, head.headers["Content-Length"]) == (200, "12345"), head
+        for status in (204, 304):
+            bare = client.request("GET", f"/{status}")
+            assert (bare.status, bare.headers["ETag"]) == (status, '"1"'), bare
+            assert "Content-Length" not in bare.headers and "Transfer-Encoding" not in bare.headers, bare.headers
+        assert client.request("GET", "/chunks").text == "abcde"
+        assert client.request("GET", "/interim").text == "after"
+
+
+@case("SYSTEMS-6h a Content-Type that the route sets replaces the other host's")
+def content_type():
+    host = Upstream(says("x", headers="Content-Type: text/odd\r\n"))
+    server = front(f"""{{ path = "/**", url = "{host.url}",
+        response_headers = {{ set = {{ ["Content-Type"] = "text/even" }} }} }}""")
+    assert server.request("GET", "/").headers["Content-Type"] == "text/even"
+
+
+def read_body(client, count):
+    """The SHA-256 of the next count bytes, read piece by piece."""
+    digest, space = hashlib.sha256(), memoryview(bytearray(256 << 10))
+    first, client.buffer = client.buffer[:count], client.buffer[count:]
+    digest.update(first)
+    left = count - len(first)
+    while left:
+        n = client.sock.recv_into(space, min(left, len(space)))
+        assert n > 0, f"closed {left} bytes too early"
+        digest.update(space[:n])
+        left -= n
+    return digest.digest()
+
+
+@case("SYSTEMS-6h 100 MiB go through no faster than the client reads, and memory stays where it was")
+def back_pressure():
+    block, blocks, sent = os.urandom(MIB), 100, [0]
+
+    def answer(asked, peer):
+        count = 8 if "/few" in asked[0] else blocks
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (count * MIB))
+        for _ in range(count):
+            view = memoryview(block)
+            while view:
+                n = peer.send(view[:256 << 10])
+                sent[0], view = sent[0] + n, view[n:]
+
+    host = Upstream(answer)
+    server = front(f'{{ path = "/**", url = "{host.url}" }}', env=FRUGAL)
+    whole = hashlib.sha256()
+    for _ in range(blocks):
+        whole.update(block)
+    with server.connect(60) as client:
+        client.send_request("GET", "/few")
+        assert client.head()[0] == 200
+        read_body(client, 8 * MIB)
+        before, sent[0] = memory(server), 0
+        client.send_request("GET", "/many")
+        status, headers = client.head()
+        assert (status, headers["Content-Length"]) == (200, str(blocks * MIB)), (status, headers)
+        seen = [-1, 0]
+
+        def rests():
+            seen[1] = seen[1] + 1 if seen[0] == sent[0] else 0
+            seen[0] = sent[0]
+            return seen[1] == 10
+        eventually(rests, "the other host is made to wait", 60)
+        assert 0 < sent[0] < blocks * MIB // 2, sent[0]
+        assert memory(server) < before + 16 * MIB, (before, memory(server))
+        assert read_body(client, blocks * MIB) == whole.digest()
+        assert memory(server) < before + 16 * MIB, (before, memory(server))
+
+
+@case("SYSTEMS-6h an answer that breaks off is cut off for the client: with a length, in chunks, and to the end")
+def breaks_off():
+    heads = {"/length": b"Content-Length: 100\r\n", "/chunks": b"Transfer-Encoding: chunked\r\n"}
+
+    def answer(asked, peer):
+        peer.sendall(b"HTTP/1.1 200 OK\r\n" + heads[asked[0].split()[1]] + b"\r\n5\r\nabcde\r\n")
+        return False
+
+    host = Upstream(answer)
+    server = front(f'{{ path = "/**", url = "{host.url}", fallback = {{ body = "instead" }}, retry = {{ retries = 2 }} }}')
+    for path in heads:
+        with server.connect() as client:
+            client.send_request("GET", path)
+            assert client.head()[0] == 200
+            rest = client.rest()
+            assert b"abcde" in rest and not rest.endswith(b"0\r\n\r\n"), rest
+    assert len(server.wait_log(level="warn", msg="an answer broke off on its way through the gateway")) > 0
+    eventually(lambda: in_flight(server) == 0, "nothing is left under way")
+    assert len(host.heard) == 2, host.heard
+
+
+@case("SYSTEMS-6h nobody there is 502, silence 504; the breaker opens, and lets through again when it has answered")
+def no_answer():
+    slow = threading.Event()
+    host = Upstream(lambda asked, peer: slow.wait(20) and peer.sendall(plain("late")))
+    server = front(f"""{{ path = "/nobody", url = "http://127.0.0.1:{closed_port()}" }},
+        {{ path = "/slow", url = "{host.url}", timeout = "200ms" }},
+        {{ path = "/weather", url = "{host.url}", breaker = "weather" }}""")
+    refused = server.request("GET", "/nobody")
+    assert (refused.status, refused.json["code"]) == (502, "unreachable"), refused
+    late = server.request("GET", "/slow")
+    assert (late.status, late.json["code"]) == (504, "timeout"), late
+    for _ in range(2):
+        assert server.request("GET", "/weather").status == 504
+    eventually(lambda: server.request("GET", "/weather").status == 503, "the breaker opens")
+    slow.set()
+    answer = eventually(lambda: [a for a in [server.request("GET", "/weather")] if a.status == 200], "it closes")[0]
+    assert answer.text == "late", answer
+    eventually(lambda: in_flight(server) == 0, "nothing is left under way")
+
+
+@case("SYSTEMS-6h a host that fails is asked again, then answered for")
+def flaky():
+    failures = [2]
+
+    def answer(_, peer):
+        failures[0] -= 1
+        peer.sendall(plain("broken", "503 No", "X-Theirs: 1\r\n") if failures[0] >= 0 else plain("well"))
+
+    host = Upstream(answer)
+    server = front(f"""{{ path = "/again", methods = {{ "GET", "POST" }}, url = "{host.url}", retry = {{ retries = 2 }} }},
+        {{ path = "/fixed", url = "{host.url}", fallback = {{ status = 203, body = {{ kept = true }} }} }},
+        {{ path = "/other", url = "{host.url}", fallback = "/sorry" }},
+        {{ path = "/sorry", service = "desk" }}""")
+    got = server.request("GET", "/again")
+    assert (got.status, got.text) == (200, "well") and "X-Theirs" not in got.headers and len(host.heard) == 3, got
+    failures[0] = 1
+    assert server.request("POST", "/again", "{}").status == 503 and len(host.heard) == 4
+    failures[0] = 9
+    assert server.request("GET", "/again").status == 503 and len(host.heard) == 7
+    got = server.request("GET", "/fixed")
+    assert (got.status, got.json) == (203, {"kept": True}) and "X-Theirs" not in got.headers, got
+    assert server.request("GET", "/other").text == "sorry"
+
+
+@case("SYSTEMS-6h requests beyond the rate of an address do not reach the other host, also not by trying again")
+def limited():
+    host = Upstream(says("x"))
+    server = front(f"""{{ path = "/**", url = "{host.url}", rate_limit = {{ rate = 1, burst = 3, key = "ip" }},
+        retry = {{ statuses = {{ 429 }} }} }}""")
+    statuses = [server.request("GET", "/").status for _ in range(4)]
+    assert statuses == [200, 200, 200, 429] and len(host.heard) == 3, statuses
+
+
+@case("SYSTEMS-6h connections to the other host are used again")
+def reused():
+    host = Upstream(says("x"))
+    server = front(f'{{ path = "/**", url = "{host.url}" }}')
+    with server.connect() as client:
+        assert [client.request("GET", "/").status for _ in range(20)] == [200] * 20
+    assert (host.connections, len(host.heard)) == (1, 20)
+
+
+@case("SYSTEMS-6h a client that goes away takes its call along, before and during the answer; its permit comes back")
+def client_goes():
+    begun = threading.Event()
+
+    def answer(asked, peer):
+        if asked[0].startswith("GET /begun"):
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
+        if asked[0].startswith("GET /quick"):
+            peer.sendall(plain("quick"))
+            return True
+        begun.set()
+        peer.settimeout(20)
+        return peer.recv(1) != b""  # the gateway closes
+
+    host = Upstream(answer)
+    server = front(f"""{{ path = "/weather/**", url = "{host.url}", breaker = "weather", strip_prefix = 1,
+                          retry = {{ retries = 3 }}, fallback = "/quick" }},
+        {{ path = "/**", url = "{host.url}" }}""", args=["--set", "breakers.weather.timeout_ms=20000"])
+    for path in ("/before", "/begun", "/weather/before"):
+        begun.clear()
+        ended = host.ended
+        client = server.connect()
+        client.send_request("GET", path)
+        assert begun.wait(20)
+        if path == "/begun":
+            assert client.head()[0] == 200
+        client.close()
+        eventually(lambda: host.ended == ended + 1, f"the call of {path} ends")
+        eventually(lambda: in_flight(server) == 0, "nothing is left under way")
+    assert server.request("GET", "/weather/quick").text == "quick"  # its limit is one at a time
+    assert len(host.heard) == 4, host.heard
+
+
+@case("SYSTEMS-6h a service that runs in another process is reached through the gateway")
+def other_process():
+    scripts = """return {
+        resource "notes" { service = "%s", rel = "note", fields = { text "name" } },
+    }\n"""
+    folder = temp_dir()
+    write_files(folder, {
+        "systems/two.lua": """return { services = { near = {}, far = {} }, gateway = { routes = {
+            { path = "/near/**", service = "near", strip_prefix = 1 }, { path = "/far/**", service = "far", strip_prefix = 1 },
+        } } }\n""",
+        "routes/two/near.lua": scripts % "near", "routes/two/far.lua": scripts.replace("notes", "memos") % "far"})
+    behind = Server("two", scripts=folder, args=["--only", "far"])
+    server = Server("two", scripts=folder, args=["--only", "near", "--set",
+                                                 f"services.far.url=http://{behind.gateway}"])
+    near = server.request("POST", "/near/notes", {"name": "near"})
+    assert near.status == 201, near
+    far = server.request("POST", "/far/far/memos", {"name": "far"})
+    assert far.status == 201 and far.row["name"] == "far", far
+    assert behind.request("GET", "/far/memos/1").json["name"] == "far"
+    wrong = server.request("POST", "/far/far/memos", {"name": 5, "nmae": 1})
+    assert wrong.status == behind.request("POST", "/far/memos", {"name": 5, "nmae": 1}).status, wrong
+
+
+@case("SYSTEMS-6h a reload changes where requests go, and none of those under way fails")
+def reload():
+    go = threading.Event()
+
+    def slowly(name):
+        def answer(asked, peer):
+            if "/wait" in asked[0]:
+                go.wait(20)
+            peer.sendall(plain(name))
+        return answer
+
+    old, new = Upstream(slowly("old")), Upstream(slowly("new"))
+    folder = tree(temp_dir(), f'{{ path = "/**", url = "{old.url}" }}')
+    server = Server("front", scripts=folder, args=["--workers", "2"])
+    waiting = server.connect()
+    waiting.send_request("GET", "/wait")
+    eventually(lambda: old.heard, "the request waits at the old host")
+    stop, wrong, seen = threading.Event(), [], set()
+
+    def ask():
+        with server.connect() as client:
+            while not stop.is_set():
+                got = client.request("GET", "/")
+                seen.add(got.text)
+                if got.status != 200:
+                    wrong.append(got)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    eventually(lambda: "old" in seen, "requests go to the old host")
+    tree(folder, f'{{ path = "/**", url = "{new.url}" }}')
+    assert server.admin("POST", "/admin/reload").status == 200
+    assert server.request("GET", "/").text == "new"
+    eventually(lambda: "new" in seen, "requests go to the new host")
+    stop.set()
+    for asker in askers:
+        asker.join()
+    go.set()
+    assert waiting.answer().text == "old" and wrong == [], wrong
+
+
+@case("SYSTEMS-6h a stop lets calls end; a second one ends them at once")
+def stopped():
+    go, begun = threading.Event(), threading.Semaphore(0)
+
+    def answer(asked, peer):
+        begun.release()
+        if "/begun" in asked[0]:
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
+        go.wait(30)
+        peer.sendall(plain("late"))
+
+    host = Upstream(answer)
+    server = front(f'{{ path = "/**", url = "{host.url}" }}')
+    client = server.connect()
+    client.send_request("GET", "/")
+    assert begun.acquire(timeout=20)
+    server.signal(15)
+    server.wait_log(msg="stopping")
+    go.set()
+    assert client.answer().text == "late"
+    assert server.wait_exit() == 0
+    go.clear()
+    server.start()
+    clients = [server.connect(), server.connect()]
+    for client, path in zip(clients, ("/", "/begun")):
+        client.send_request("GET", path)
+        assert begun.acquire(timeout=20)
+    assert clients[1].head()[0] == 200
+    server.signal(15)
+    server.wait_log(msg="stopping")
+    server.signal(15)
+    server.wait_exit()
+    go.set()
+
+
+if __name__ == "__main__":
+    main()
