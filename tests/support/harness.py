@@ -106,16 +106,18 @@ def command(*args, build="asan", stdin=None, seconds=60, env=None, cwd=ROOT):
 class Server:
     """A `moontide run` process on free ports with a data folder of its own. Started and answering when made."""
 
-    def __init__(self, system=None, *, scripts=None, data=None, args=(), env=None, build="asan", wait=True):
+    def __init__(self, system=None, *, scripts=None, data=None, args=(), env=None, build="asan", wait=True,
+                 cwd=ROOT, start=True):
         self.system, self.scripts, self.args, self.env, self.build = system, scripts, list(args), dict(env or {}), build
         self.data = data or os.path.join(temp_dir(), "data")
-        self.process = None
+        self.process, self.cwd = None, cwd
         self.logs = []       # parsed lines of this run, all fields as logged
         self.gateway = None  # "127.0.0.1:NNN"
         self.admin_address = None
         self._stderr = tempfile.TemporaryFile()
         at_end(self.close)
-        self.start(wait=wait)
+        if start:
+            self.start(wait=wait)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -130,7 +132,7 @@ class Server:
         if env is not None:
             self.env = dict(env)
         self.logs, self.gateway, self.admin_address = [], None, None
-        self.process = subprocess.Popen(self.argv(), cwd=ROOT, env=environment(self.env), stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen(self.argv(), cwd=self.cwd, env=environment(self.env), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self._stderr)
         self._reader = threading.Thread(target=self._read_log, args=(self.process, self.logs), daemon=True)
         self._reader.start()
