@@ -303,6 +303,10 @@ void rest_hal_root(struct buf *out, const struct rest_shape *const *shapes, size
                    struct str base)
 {
     buf_lit(out, "{\"_links\":{");
+    begin_link(out, STR("self")); /* the originals have none; strict HAL clients want one */
+    buf_adds(out, base);
+    buf_addc(out, '/');
+    end_link(out, false);
     for (size_t i = 0; i < n; i++) {
         begin_link(out, shapes[i]->table->name);
         buf_adds(out, base);

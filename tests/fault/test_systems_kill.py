@@ -162,7 +162,7 @@ def concert():
     for number, reservation in reservations.items():
         booking, state = bookings.get(number), reservation["state"]
         if booking is None:
-            assert state == "given back" and number not in payments, (reservation, payments.get(number))
+            assert state == "canceled" and number not in payments, (reservation, payments.get(number))
         elif state == "refused":
             assert booking["status"] == "BookingRejected" and number not in payments, (booking, reservation)
         else:

@@ -417,8 +417,9 @@ end)
 describe("SHOP-1h what there is", function()
   scripts(tree())
 
-  it("the root lists all collections and the profile", function()
-    assert.equal('{"_links":{"orders":{"href":"http://localhost/orders{?page,size,sort}","templated":true},' ..
+  it("the root lists itself, all collections and the profile", function()
+    assert.equal('{"_links":{"self":{"href":"http://localhost/"},' ..
+      '"orders":{"href":"http://localhost/orders{?page,size,sort}","templated":true},' ..
       '"crates":{"href":"http://localhost/store/crates{?page,size,sort}","templated":true},' ..
       '"profile":{"href":"http://localhost/profile"}}}', get("/").text)
   end)
