@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import nginx  # noqa: E402
+import rules  # noqa: E402
 from harness import BUILD, ROOT, Server, parse_metrics, request, scripts_copy  # noqa: E402
 
 DATA = os.path.join(BUILD, "bench-data")  # beside the checkout: the disk is part of what is measured
@@ -318,6 +319,8 @@ def bench(seconds):
         EventCount(market).until_whole()
         say("catching up ...")
         again = measure_catch_up(seconds)
+    say("changing rules ...")
+    reloads, loop = rules.measure_reloads(seconds), rules.measure_loop()
     lone = grid["POST one row + event, durable"][1]
     print(about() + "\n")
     print_grid(grid)
@@ -337,10 +340,12 @@ def bench(seconds):
         ("start after it", f"{again['start_ms']:.0f} ms"),
         ("whole orders caught up a second", number(again["rate"])),
         ("siege -c100 on POST /orders", f"{siege['transaction.rate']}/s, {siege['availability']} % available"),
+        *rules.rows(reloads, loop),
     ])
     with open(os.path.join(BUILD, "last-bench.json"), "w", encoding="utf-8") as file:
         json.dump({"grid": grid, "start_ms": start_ms, "rss_mib": memory, "sync_ms": sync, "handler_ms": handler,
-                   "catch_up": again, "siege": siege, "breakers_ns": breakers}, file, indent=1)
+                   "catch_up": again, "siege": siege, "breakers_ns": breakers, "reloads": reloads, "loop": loop},
+                  file, indent=1)
 
 
 def main():

@@ -49,15 +49,25 @@ local function runs_here(state, file)
   return false
 end
 
+local function is_lost(settings) return not settings.here and settings.url == "" end
+
+local function any_is_lost(services)
+  for _, settings in pairs(services) do
+    if is_lost(settings) then return true end
+  end
+  return false
+end
+
 -- A call of a service that no url leads to is told when the scripts load, as far as its URL is written out.
 function place.check_calls(state, files)
+  if not any_is_lost(state.system.services) then return end
   for _, file in ipairs(files) do
     local number, here = 0, nil
     for line in (file.source .. "\n"):gmatch("(.-)\n") do
       number = number + 1
       for name in line:gsub("%-%-.*$", ""):gmatch("[\"'%[]http://([%w_%-]+)") do
         local settings = state.system.services[name]
-        if settings and not settings.here and settings.url == "" then
+        if settings and is_lost(settings) then
           if here == nil then here = runs_here(state, file) end
           if here then
             error(("%s:%d: service %s is not in this process (--only) and has no url (services.%s.url)"):format(
