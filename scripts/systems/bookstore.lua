@@ -11,7 +11,11 @@ return {
     van      = { timeout_ms = 5000, sleep_ms = 10000, limit = 200 },
     delivery = { timeout_ms = 5000, sleep_ms = 10000, limit = 200 },
   },
-  config = {},
+  config = {
+    -- How long VAN takes for an amount of 0, and the delivery lookup for a number that cannot be one: longer than their
+    -- breakers wait, for trying these out.
+    hangs_for = "10s",
+  },
 
   gateway = {
     cors   = { origins = { "*" }, methods = { "*" }, headers = { "*" }, credentials = true },

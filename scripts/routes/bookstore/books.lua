@@ -35,6 +35,17 @@ return {
     },
   },
 
+  -- How many orders wait for a book; the stock's own note, not for clients.
+  resource "waitingLists" {
+    service = "bookInventory",
+    rel     = "waitingList",
+    methods = { "GET" },
+    fields  = {
+      integer "bookId" { required = true, unique = true },
+      integer "orders",
+    },
+  },
+
   -- What came into the stock; clients use /stockInputs, which serves the orders that wait.
   resource "stockInputRecords" {
     service = "bookInventory",
@@ -55,13 +66,13 @@ return {
       local input = request.body
       if type(input) ~= "table" then fail(400, "a stock input is an object: bookId, quantity and inCharger") end
       local book_id, quantity = whole_number.read(input.bookId), whole_number.read(input.quantity)
-      local book = book_id and store.get("books", book_id)
-      if not book then fail(500, "No book for book id " .. tostring(input.bookId)) end
+      local known = book_id and store.get("books", book_id)
+      if not known then fail(500, "No book for book id " .. tostring(input.bookId)) end
       if not quantity then fail(400, "quantity: expected a whole number, got " .. json.encode(input.quantity)) end
       local record = store.create("stockInputRecords", {
         bookId = book_id, quantity = quantity, inCharger = input.inCharger,
       })
-      stock.serve_waiting(book, book.stock + record.quantity)
+      stock.came_in(book_id, record.quantity)
       return record
     end,
   },

@@ -44,7 +44,7 @@ return {
     handle  = function(request)
       local id = whole_number.parameter(request, "deliveryId")
       return lookup:call(function()
-        if id <= 0 then task.sleep("10s") end
+        if id <= 0 then task.sleep(config.hangs_for) end
         local delivery = store.get("deliveries", id)
         if not delivery then error("there is no delivery " .. id) end
         return delivery.deliveryStatus

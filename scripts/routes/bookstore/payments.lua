@@ -10,7 +10,7 @@ return {
     service = "payment",
     rel     = "payment",
     fields  = {
-      integer "orderId" { required = true },
+      integer "orderId" { required = true, index = true },
       number  "amount",
       text    "status",
       text    "type",

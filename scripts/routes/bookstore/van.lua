@@ -15,7 +15,7 @@ local routes = {
     handle  = function(request)
       local amount = whole_number.parameter(request, "payment")
       return van:call(function()
-        if amount == 0 then task.sleep("10s") end
+        if amount == 0 then task.sleep(config.hangs_for) end
         return "PAYMENT_COMPLETED"
       end, function() return "PAYMENT_FAILED" end)
     end,
