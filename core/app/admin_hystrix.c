@@ -109,7 +109,7 @@ static void write_properties(struct buf *out, const struct breaker_conf *c)
     admin_write_int(out, PROPERTY("fallbackIsolationSemaphoreMaxConcurrentRequests"),
                     c->fallback_limit);
     admin_write_int(out, PROPERTY("metricsRollingStatisticalWindowInMilliseconds"), c->window_ms);
-    write_flag(out, PROPERTY("requestCacheEnabled"), false);
+    write_flag(out, PROPERTY("requestCacheEnabled"), c->request_cache);
     write_flag(out, PROPERTY("requestLogEnabled"), false);
 }
 

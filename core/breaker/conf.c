@@ -61,6 +61,7 @@ const struct breaker_setting breaker_settings[] = {
     NUMBER(fallback_limit, "fallback.isolation.semaphore.maxConcurrentRequests", 1, INT32_MAX, 10),
     NUMBER(retry_percent, NULL, 0, 100, 20),
     NUMBER(retry_min, NULL, 0, INT32_MAX, 3),
+    FLAG(request_cache, "requestCache.enabled", 1),
     FLAG(keep, NULL, 0),
     NUMBER(latency_ms, "metrics.rollingPercentile.timeInMilliseconds", 1, INT32_MAX, 60000),
     NUMBER(latency_buckets, "metrics.rollingPercentile.numBuckets", 1, 12, 6),
@@ -70,7 +71,6 @@ const struct breaker_setting breaker_settings[] = {
     NO_EFFECT("metrics.rollingPercentile.enabled"),
     NO_EFFECT("metrics.rollingPercentile.bucketSize"),
     NO_EFFECT("metrics.healthSnapshot.intervalInMilliseconds"),
-    NO_EFFECT("requestCache.enabled"),
     NO_EFFECT("requestLog.enabled"),
     NO_EFFECT("threadPoolKeyOverride"),
 };

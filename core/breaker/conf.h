@@ -31,6 +31,7 @@ struct breaker_conf {
     int queue, queue_ms;             /* calls that may wait for a place, and how long; 0: none */
     int fallback_enabled, fallback_limit;
     int retry_percent, retry_min; /* retries at once: of the calls in flight, and at least */
+    int request_cache;            /* does cache_key of a call have an effect? */
     int keep; /* an open state and what an administrator has set outlast the process (floor app) */
     int latency_ms, latency_buckets;
 };

@@ -429,22 +429,51 @@ static int core_outcome(lua_State *L)
     return 0;
 }
 
-/* note(handle, "hedge" | "retry" | "retried"): counts; false for a retry that has no place in the
- * budget. Upvalue 1: the metatable. */
+/* read_only(): raises if the body that runs has changed or emitted something: others get what it
+ * gives, whatever becomes of the unit of who happens to run it. */
+static int core_read_only(lua_State *L)
+{
+    const struct store_scope *s = check_guard(L, "a shared body")->scope;
+    if (s == NULL ||
+        (s->change_count == 0 && s->event_count == 0 && s->timers == NULL && s->cancel_count == 0))
+        return 0;
+    return fail_misuse(L, "a body whose result other requests share must not write: what it "
+                          "changes would be undone with the request that happens to run it");
+}
+
+/* breaker_about(handle): its name, and whether it has a request cache. Upvalue 1: the metatable. */
+static int core_about(lua_State *L)
+{
+    struct host *h = strand_check(L, "breaker")->task->host;
+    struct registry_entry *entry = check_entry(L, h);
+    struct str name = registry_name(entry);
+    bool cache = registry_lock(entry)->conf.request_cache;
+    registry_unlock(entry, guard_now(h));
+    lua_pushlstring(L, name.p, name.n);
+    lua_pushboolean(L, cache);
+    return 2;
+}
+
+/* note(handle, "hedge" | "cached" | "collapsed" | "retry" | "retried", n?): counts n times; false
+ * for a retry that has no place in the budget. Upvalue 1: the metatable. */
 static int core_note(lua_State *L)
 {
-    static const char *const names[] = {"hedge", "retry", "retried", NULL};
+    static const char *const names[] = {"hedge", "cached", "collapsed", "retry", "retried", NULL};
+    static const enum breaker_event events[] = {BREAKER_EVENT_HEDGE, BREAKER_EVENT_FROM_CACHE,
+                                                BREAKER_EVENT_COLLAPSED};
+    enum { RETRY = 3 };
     struct host *h = strand_check(L, "breaker")->task->host;
     struct registry_entry *entry = check_entry(L, h);
     int64_t now_ns = guard_now(h);
     int what = luaL_checkoption(L, 2, NULL, names);
+    lua_Integer n = luaL_optinteger(L, 3, 1);
     bool granted = true;
     struct breaker *b = registry_lock(entry);
-    if (what == 0)
-        breaker_note(b, now_ns, BREAKER_EVENT_HEDGE);
-    else if (what == 1)
+    for (lua_Integer i = 0; what < RETRY && i < n; i++)
+        breaker_note(b, now_ns, events[what]);
+    if (what == RETRY)
         granted = breaker_retry_enter(b, now_ns);
-    else
+    else if (what > RETRY)
         breaker_retry_leave(b);
     registry_unlock(entry, now_ns);
     lua_pushboolean(L, granted);
@@ -463,6 +492,16 @@ int lib_breaker(lua_State *L)
     return 1;
 }
 
+/* breaker_method(name, fn): a word of all handles. */
+static int core_method(lua_State *L)
+{
+    luaL_getmetatable(L, LIB_BREAKER_METATABLE);
+    lua_getfield(L, -1, "__index");
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* breaker_options(fn): fn(handle, body, options) is what call does with options. */
 static int core_options(lua_State *L)
 {
@@ -476,10 +515,10 @@ static int core_options(lua_State *L)
 
 void lib_breaker_open(lua_State *L)
 {
-    static const luaL_Reg words[] = {{"on_cancel", on_cancel},
-                                     {"outcome", core_outcome},
-                                     {"breaker_options", core_options},
-                                     {NULL, NULL}};
+    static const luaL_Reg words[] = {
+        {"on_cancel", on_cancel},        {"outcome", core_outcome},
+        {"read_only", core_read_only},   {"breaker_options", core_options},
+        {"breaker_method", core_method}, {NULL, NULL}};
     luaL_setfuncs(L, words, 0);
     luaL_newmetatable(L, LIB_BREAKER_METATABLE);
     lua_createtable(L, 0, 1);
@@ -495,6 +534,9 @@ void lib_breaker_open(lua_State *L)
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, core_note, 1);
     lua_setfield(L, -3, "note");
+    lua_pushvalue(L, -1);
+    lua_pushcclosure(L, core_about, 1);
+    lua_setfield(L, -3, "breaker_about");
     lua_pushcclosure(L, core_fall_back, 1);
     lua_setfield(L, -2, "breaker_fall_back");
 }

@@ -4,6 +4,7 @@
 
 #include "script/budget.h"
 #include "script/fail.h"
+#include "script/flight.h"
 #include "script/frozen.h"
 #include "script/pattern.h"
 
@@ -165,6 +166,7 @@ void libs_open(lua_State *L)
     lib_request_add(L);
     lib_view_add(L);
     lib_breaker_open(L);
+    flight_add(L);
     lua_newtable(L); /* marks the answers made by response() */
     lua_setfield(L, -2, "response_mark");
 }

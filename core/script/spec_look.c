@@ -174,7 +174,9 @@ static int look_breaker(lua_State *L)
     spec_settle(L, w);
     if (e == NULL)
         return luaL_error(L, "there is no breaker \"%s\"", lua_tostring(L, 1));
+    struct breaker_latency_view execute, total;
     registry_view(e, clock_mono_ns(w->clock), &v);
+    registry_latency(e, clock_mono_ns(w->clock), &execute, &total);
     lua_createtable(L, 0, 16);
     spec_set_text(L, "state", str_from(breaker_state_name(v.state)));
     set_integer(L, "success", v.rolling[BREAKER_EVENT_SUCCESS]);
@@ -186,6 +188,8 @@ static int look_breaker(lua_State *L)
     set_integer(L, "refused_open", v.rolling[BREAKER_EVENT_SHORT_CIRCUITED]);
     set_integer(L, "refused_limit", v.rolling[BREAKER_EVENT_REJECTED]);
     set_integer(L, "in_flight", v.in_flight);
+    set_integer(L, "max_in_flight", v.max_in_flight);
+    set_integer(L, "latencies", execute.count);
     for (int i = 0; i < BREAKER_EVENT_COUNT; i++)
         set_integer(L, breaker_event_name((enum breaker_event)i), v.rolling[i]);
     return 1;

@@ -5,6 +5,7 @@
 
 #include "script/coroutines.h"
 #include "script/fail.h"
+#include "script/flight.h"
 #include "script/guard.h"
 #include "script/host.h"
 
@@ -59,6 +60,8 @@ static struct strand *strand_take(struct task *t)
     free(c);
     list_init(&s->children_head);
     list_init(&s->coroutines);
+    list_init(&s->flights);
+    s->request_cache = LUA_NOREF;
     list_push(&t->strands, &s->node);
     return s;
 }
@@ -141,6 +144,7 @@ void strand_run(struct strand *s, lua_State *from)
     budget_pause(h->budget);
     if (s->guard != NULL) /* stopped by its budget: no error has passed them on its way */
         guard_drop_all(s, s->task->meter.over ? BREAKER_FAILURE : BREAKER_CANCELLED);
+    flight_drop_all(s);
     s->on_end(s);
     budget_resume(h->budget);
 }
@@ -174,6 +178,7 @@ void strand_cancel(struct strand *s)
     coroutines_close(s, 0);
     close_coroutine(s);
     guard_drop_all(s, BREAKER_CANCELLED);
+    flight_drop_all(s);
     s->ended = true;
     s->status = LUA_ERRRUN;
 }
@@ -229,6 +234,7 @@ void strand_free(struct strand *s)
         list_remove(&s->sibling);
     list_remove(&s->node);
     strand_close_snapshot(s);
+    luaL_unref(h->L, LUA_REGISTRYINDEX, s->request_cache);
     if (s->anchored) {
         lua_pushnil(h->L); /* nor does this */
         lua_rawsetp(h->L, LUA_REGISTRYINDEX, s);

@@ -25,6 +25,26 @@
 ---@field limit? integer
 ---@field offset? integer
 
+---@class collapser_options
+---@field body fun(list: any[]): any[] The answers, in the order of what is asked for.
+---@field max? integer
+---@field wait? duration
+---@field scope? "request"|"worker"
+---@field fallback? fun(err: failure, list: any[]): any[]
+---@field classify? fun(err?: failure, ...): string?
+---@field retries? integer
+---@field retry_in? duration
+---@field hedge? duration
+
+---@class call_options
+---@field fallback? fun(err: failure): ...
+---@field classify? fun(err?: failure, ...): string?
+---@field retries? integer
+---@field retry_in? duration
+---@field hedge? duration
+---@field cache_key? string|number
+---@field coalesce? boolean
+
 ---@class bounds
 ---@field min? number
 ---@field max? number
@@ -158,9 +178,14 @@ function breaker(name) end
 
 ---The values of body, guarded. When it fails, is late or is not let through: those of fallback, else the error.
 ---@param body (fun(): ...)
----@param fallback? (fun(err: failure): ...)|table
+---@param fallback? (fun(err: failure): ...)|call_options
 ---@return ...
 function breaker_handle:call(body, fallback) end
+
+---At the top of a file: a function whose calls of a short while are made as one.
+---@param options collapser_options
+---@return fun(argument: any): any
+function breaker_handle:collapser(options) end
 
 ---@class storelib
 store = {}

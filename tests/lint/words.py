@@ -61,7 +61,7 @@ def documented():
         library, _, member = name.replace(":", ".").partition(".")
         of_lua = library in ("coroutine", "math", "string", "table", "utf8") and f"`{library}`" in text
         known = of_lua or re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text)
-        known = known or name == "breaker_handle:call" and "b:call(" in text
+        known = known or name.startswith("breaker_handle:") and f"b:{member}(" in text
         if not known and member.startswith("_"):
             known = "cjson" in text  # its name and version
         if not known:

@@ -20,8 +20,10 @@ return {
   { "boolean", "name: string", "field", "A field: true or false." },
   { "timestamp", "name: string", "field", "A field: epoch milliseconds in Lua, RFC 3339 in JSON." },
   { "breaker", "name: string", "breaker_handle", "The circuit breaker of that name in the system file." },
-  { "breaker_handle:call", "body: (fun(): ...), fallback?: (fun(err: failure): ...)|table", "...",
+  { "breaker_handle:call", "body: (fun(): ...), fallback?: (fun(err: failure): ...)|call_options", "...",
     "The values of body, guarded. When it fails, is late or is not let through: those of fallback, else the error." },
+  { "breaker_handle:collapser", "options: collapser_options", "fun(argument: any): any",
+    "At the top of a file: a function whose calls of a short while are made as one." },
 
   -- ---- libraries ----
   { "store.get", "table: string, id: id", "row?", "The row, or nil." },

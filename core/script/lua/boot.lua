@@ -7,7 +7,7 @@ local declare = veneer("declare")
 declare.host_events = veneer("host_events")
 local dispatch = veneer("dispatch")
 local words = veneer("words")
-veneer("guards")
+local guards = veneer("guards")
 local sandbox = veneer("sandbox")
 local place = veneer("place")
 local freezing = veneer("frozen")
@@ -127,7 +127,11 @@ local function load(tree, overlay, only)
   local libraries, loading = {}, {}
   local by_name = {}
   for _, file in ipairs(tree.lib) do by_name[file.name] = file end
-  local function run(file) return core.run(file.source, "@" .. file.path, environment_of_file(env)) end
+  local function run(file)
+    local made = core.run(file.source, "@" .. file.path, environment_of_file(env))
+    freezing.functions(file.path, guards.take_unseen())
+    return made
+  end
   env.use = function(name)
     local file = by_name[name]
     if not file then

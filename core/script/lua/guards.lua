@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- What a breaker's call does with options: a classifier, retries, hedging. Each is a function around
+-- What a breaker's call does with options: a classifier, retries, hedging, sharing. Each is a function around
 -- the plain call, which stays as it is for those who want none of it.
 local core, veneer = ...
 
-local checks = veneer("checks")
+local checks, shared, collapser = veneer("checks"), veneer("shared"), veneer("collapser")
 
 local options_known = {
   fallback = "function", classify = "function", retries = "number", retry_in = "number|string",
-  hedge = "number|string",
+  hedge = "number|string", cache_key = "number|string", coalesce = "boolean",
 }
 local verdicts = { success = true, failure = true, bad_request = true, ignore = true }
 
@@ -67,7 +67,6 @@ local function hedged(body, handle, after)
 end
 
 local function run(handle, body, options)
-  checks.check_options("breaker:call", checks.here(), options, options_known)
   if options.hedge then body = hedged(body, handle, options.hedge) end
   if options.classify then body = classified(body, options.classify) end
   if options.retries and options.retries > 0 then
@@ -76,6 +75,15 @@ local function run(handle, body, options)
   return core.breaker_call(handle, body, options.fallback)
 end
 
-core.breaker_options(run)
+local function call(handle, body, options)
+  checks.check_options("breaker:call", checks.here(), options, options_known)
+  if options.cache_key == nil and options.coalesce == nil then return run(handle, body, options) end
+  return shared.call(handle, options, function()
+    return run(handle, options.coalesce and shared.reading(body) or body, options)
+  end)
+end
 
-return {}
+core.breaker_options(call)
+core.breaker_method("collapser", collapser.word(run, options_known))
+
+return { take_unseen = collapser.take_unseen }

@@ -33,6 +33,26 @@ local head = [[
 ---@field limit? integer
 ---@field offset? integer
 
+---@class collapser_options
+---@field body fun(list: any[]): any[] The answers, in the order of what is asked for.
+---@field max? integer
+---@field wait? duration
+---@field scope? "request"|"worker"
+---@field fallback? fun(err: failure, list: any[]): any[]
+---@field classify? fun(err?: failure, ...): string?
+---@field retries? integer
+---@field retry_in? duration
+---@field hedge? duration
+
+---@class call_options
+---@field fallback? fun(err: failure): ...
+---@field classify? fun(err?: failure, ...): string?
+---@field retries? integer
+---@field retry_in? duration
+---@field hedge? duration
+---@field cache_key? string|number
+---@field coalesce? boolean
+
 ---@class bounds
 ---@field min? number
 ---@field max? number
