@@ -81,6 +81,14 @@ static const struct commands_entry commands[] = {
      "  --data DIR               data folder\n"
      "  --backup FILE            prune: where the whole store is copied to first; a new file\n"
      "  --dry-run                prune: only say what would be dropped\n" OUTPUT},
+    {"backup", commands_backup, "FILE [SYSTEM] [FLAGS]",
+     "copy the store of a data folder to a file",
+     "Reads the data folder itself, ./data/SYSTEM unless --data names another, also while a "
+     "server\n"
+     "runs on it: the copy is of one moment. FILE is there once it is whole and on disk. To "
+     "restore\n"
+     "it, put it as moontide.db into an empty folder and run with that as --data.\n"
+     "  --data DIR               data folder\n" OUTPUT},
     {"limits", commands_limits, "[FLAGS]", "what is bounded, and by how much",
      "With the settings that a `run` with the same flags would have.\n"
      "  --config FILE            settings: a Lua file that returns a table\n"

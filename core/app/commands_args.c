@@ -148,6 +148,21 @@ int commands_args_verb(const struct commands_args *args, const char *command,
     return EXIT_USAGE;
 }
 
+int commands_args_folder(const struct commands_args *args, int at, struct arena *a,
+                         struct config *ret)
+{
+    char *argv[3];
+    int argc = 0;
+    struct err err;
+    if (args->word_count > at)
+        argv[argc++] = (char *)arena_str(a, args->words[at]).p;
+    if (args->client.data.n > 0) {
+        argv[argc++] = "--data";
+        argv[argc++] = (char *)arena_str(a, args->client.data).p;
+    }
+    return config_parse(ret, argc, argv, &err) != 0 ? commands_fail_err(&err) : EXIT_OK;
+}
+
 int commands_fail(int exit_code, const char *fmt, ...)
 {
     va_list list;

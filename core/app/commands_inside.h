@@ -34,6 +34,10 @@ int commands_args_read(struct commands_args *args, int argc, char **argv, const 
 /* Is the first word, if there is one, one of the verbs? Else EXIT_USAGE, with the nearest one. */
 int commands_args_verb(const struct commands_args *args, const char *command,
                        const struct str *verbs, size_t count);
+/* The settings of a command that reads a data folder itself: SYSTEM is word `at`, if there is one.
+ * To be deinitialised in any case. Returns an exit code. */
+int commands_args_folder(const struct commands_args *args, int at, struct arena *a,
+                         struct config *ret);
 /* Writes "moontide: MESSAGE" to stderr and returns the exit code. */
 int commands_fail(int exit_code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The exit code for what config_parse or the client refused. */
@@ -83,5 +87,6 @@ int commands_state_status(int argc, char **argv);
 int commands_reload_start(int argc, char **argv);
 int commands_reload_generations(int argc, char **argv);
 int commands_schema(int argc, char **argv);
+int commands_backup(int argc, char **argv);
 int commands_limits(int argc, char **argv);
 int commands_completion(int argc, char **argv);

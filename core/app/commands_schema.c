@@ -323,21 +323,11 @@ static int prune(struct look *l)
 
 static int start_look(struct look *l)
 {
-    char *argv[3];
-    int argc = 0;
-    struct err err;
-    const struct commands_args *args = l->args;
     l->arena = arena_new(0);
-    if (args->word_count > 1)
-        argv[argc++] = (char *)arena_str(l->arena, args->words[1]).p;
-    if (args->client.data.n > 0) {
-        argv[argc++] = "--data";
-        argv[argc++] = (char *)arena_str(l->arena, args->client.data).p;
-    }
-    if (config_parse(&l->config, argc, argv, &err) != 0)
-        return commands_fail_err(&err);
-    l->folder = arena_str(l->arena, l->config.data).p;
-    return EXIT_OK;
+    int code = commands_args_folder(l->args, 1, l->arena, &l->config);
+    if (code == EXIT_OK)
+        l->folder = arena_str(l->arena, l->config.data).p;
+    return code;
 }
 
 int commands_schema(int argc, char **argv)

@@ -41,6 +41,10 @@ struct store_found {
  * with millions. ERR_NOT_FOUND if there is none, ERR_CONFIG if it is none of Moontide's. */
 int store_inspect(const char *folder, struct arena *a, struct store_found *ret, struct err *err);
 
+/* Writes the store in folder, as of one moment, to the file `path`, which must not be there; also
+ * while a process has it open. The file is there only once it is whole and on disk. */
+int store_backup(const char *folder, const char *path, struct err *err);
+
 struct store_prune {
     struct str table;  /* "service.table" */
     struct str column; /* empty: the whole table */

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The command line: services, and what it says to mistakes."""
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import ROOT, Server, binary, case, command, environment, eventually, main  # noqa: E402
+from harness import ROOT, Server, binary, case, command, environment, eventually, main, note, temp_dir  # noqa: E402
 
 
 def ask(server, *words):
@@ -45,8 +49,8 @@ def status():
     eventually(lambda: len(server.events()) == 4, "the order's events")
     ask(server, "services", "stop", "delivery")
     assert server.request("POST", "/orders", {"bookId": 10, "qty": 1, "customerId": 1002}).status == 201
-    found = eventually(lambda: (lambda s: s["policies"]["behind"] > 0 and s)(
-        json.loads(ask(server, "status", "-o", "json"))), "delivery is behind")
+    found = eventually(lambda: (lambda s: s["policies"]["behind"] > 0 and s["events"] == 7 and s["commitQueue"] == 0 and s)(
+        json.loads(ask(server, "status", "-o", "json"))), "delivery is behind, and the rest has been written")
     code, version, _ = command("version")
     assert (code, version) == (0, f"moontide {found['version']}\n")
     assert (found["system"], found["ready"], found["workers"], found["pid"]) == \
@@ -144,6 +148,81 @@ def limits_act():
     for size, status in ((value, 400), (value + 1, 413)):
         answer = server.request("POST", "/orders", b"[" + b" " * (size - 1), {"Content-Type": "application/json"})
         assert answer.status == status, (size, answer)
+
+
+def is_whole(path):
+    with contextlib.closing(sqlite3.connect(path)) as copy:
+        return copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def orders_in(path):
+    with contextlib.closing(sqlite3.connect(path)) as copy:
+        return copy.execute('SELECT count(*) FROM "order.orders"').fetchone()[0]
+
+
+@case("SHOP-7j backup while orders come is of one moment; a server on the copy goes on from there; nothing is overwritten")
+def backup():
+    server = Server("bookmarket")
+    folder = os.path.join(temp_dir(), "restored")
+    os.mkdir(folder)
+    file, later = os.path.join(folder, "moontide.db"), os.path.join(folder, "later.db")
+    ended = threading.Event()
+    placed = []
+
+    def place():
+        while not ended.is_set():
+            try:
+                placed.append(server.request("POST", "/orders", {"bookId": 10, "qty": 1, "customerId": 1002}).status)
+            except OSError:
+                return
+    thread = threading.Thread(target=place)
+    thread.start()
+    eventually(lambda: len(placed) > 20, "orders come")
+    before = len(placed)
+    said = json.loads(ask(server, "backup", file, "-o", "json"))
+    assert said == {"file": file, "bytes": os.path.getsize(file)} and os.stat(file).st_mode & 0o777 == 0o600, said
+    code, out, err = command("backup", file, "--data", server.data)
+    assert (code, out) == (1, "") and "is there already; a backup overwrites nothing" in err, (code, out, err)
+    server.kill9()  # what is only in the write-ahead log of a dead process is backed up too
+    thread.join(30)
+    assert set(placed) == {201}, placed
+    assert "whole and on disk" in ask(server, "backup", later) and is_whole(later) and orders_in(later) >= len(placed)
+    assert is_whole(file) and sorted(os.listdir(folder)) == ["later.db", "moontide.db"], os.listdir(folder)
+    restored = Server("bookmarket", data=folder)
+    kept = eventually(lambda: (lambda some: len(some) % 4 == 0 and some)(restored.events()), "the copy has gone on")
+    orders = [e["payload"]["id"] for e in kept if e["type"] == "Ordered"]
+    assert len(orders) >= before and len(kept) == 4 * len(orders), (before, len(orders), len(kept))
+    assert restored.request("POST", "/orders", {"bookId": 10, "qty": 1, "customerId": 1002}).status == 201
+    server.start()
+    log = [e["payload"]["id"] for e in server.events(type="Ordered")]
+    assert orders == log[:len(orders)] and len(log) >= len(placed), (orders, log)
+
+
+@case("SHOP-7j a backup that is killed, or has no room or no data, leaves no file of that name")
+def backup_killed():
+    server = Server("bookmarket")
+    assert server.request("POST", "/orders", {"bookId": 10, "qty": 1, "customerId": 1002}).status == 201
+    folder, done, began = temp_dir(), 0, time.monotonic()
+    ask(server, "backup", os.path.join(folder, "whole.db"))
+    took = time.monotonic() - began
+    for number in range(12):
+        file = os.path.join(folder, f"{number}.db")
+        process = subprocess.Popen([binary(), "backup", file, "--data", server.data], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, env=environment())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(took * number / 10)
+        process.kill()
+        process.wait(30)
+        if os.path.exists(file):
+            done += 1
+            assert is_whole(file) and orders_in(file) == 1, file
+    note(f"{done} of 12 were done before they were killed")
+    file = os.path.join(folder, "none.db")
+    for words, said in (([file, "nothing"], "there is no data in ./data/nothing"),
+                        ([os.path.join(folder, "no/where.db"), "--data", server.data], "No such file or directory")):
+        code, out, err = command("backup", *words)
+        assert (code, out) == (1, "") and said in err and not os.path.exists(file), (code, out, err)
+    assert "needs the file to write" in refused("backup")
 
 
 @case("SHOP-7c a wrong word of a command names the nearest one; the exit code is 2")

@@ -223,6 +223,17 @@ int sqlite_repeats_write(struct store *s, const struct store_repeat *r, struct e
 /* Outside of a transaction: removes what has expired. */
 int sqlite_repeats_purge(struct store *s, struct err *err);
 
+/* inspect.c */
+/* A store with nothing but a reading connection, also while a process has the file open. Returns
+ * owned, NULL: failed. */
+struct store *sqlite_inspect_open(const char *folder, struct err *err);
+void sqlite_inspect_close(struct store *s);
+
+/* backup.c */
+/* Writes what the connection sees to a new file, which is there only once it is whole and on disk.
+ */
+int sqlite_backup_write(struct store *s, const char *path, struct err *err);
+
 /* migrate.c */
 /* A statement for once, or NULL. Returns owned. */
 sqlite3_stmt *sqlite_migrate_stmt(struct store *s, const char *sql, struct err *err);

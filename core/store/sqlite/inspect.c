@@ -8,9 +8,6 @@
 #include "store/sqlite/engine.h"
 #include "store/sqlite/vfs_fault.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -139,28 +136,50 @@ static int inspect(struct store *s, struct arena *a, struct store_found *ret, st
     return read_active(s, a, ret, err);
 }
 
-int store_inspect(const char *folder, struct arena *a, struct store_found *ret, struct err *err)
+static int open_reader(struct store *s, struct err *err)
+{
+    if (sqlite_db_connect(s, &s->conn, ENGINE_READER_CACHE_KIB, true, err) < 0)
+        return -1;
+    if (sqlite_db_check(s, err) == 0)
+        return 0;
+    sqlite_db_disconnect(&s->conn);
+    return -1;
+}
+
+struct store *sqlite_inspect_open(const char *folder, struct err *err)
 {
     struct buf path = BUF_INIT;
-    struct store_found found = {0};
     sqlite_db_init();
     buf_addf(&path, "%s/moontide.db", folder);
-    if (access(buf_str(&path).p, F_OK) != 0) {
-        err_set(err, ERR_NOT_FOUND, "there is no data in %s", folder);
-        buf_deinit(&path);
-        return -1;
-    }
     struct store *s = xcalloc(1, sizeof(*s));
-    s->path = path.p;
+    s->path = xstrdup(buf_str(&path).p);
     s->vfs = vfs_fault_name();
-    int failed = sqlite_db_connect(s, &s->conn, ENGINE_READER_CACHE_KIB, true, err);
-    if (!failed) {
-        failed = sqlite_db_check(s, err) < 0 || sqlite_db_exec(&s->conn, "BEGIN", err) < 0 ||
-                 inspect(s, a, &found, err) < 0;
-        sqlite_db_disconnect(&s->conn); /* which ends the transaction */
-    }
     buf_deinit(&path);
+    int failed = access(s->path, F_OK) != 0
+                     ? err_set(err, ERR_NOT_FOUND, "there is no data in %s", folder)
+                     : open_reader(s, err);
+    if (failed == 0)
+        return s;
+    free(s->path);
     free(s);
+    return NULL;
+}
+
+void sqlite_inspect_close(struct store *s)
+{
+    sqlite_db_disconnect(&s->conn); /* which ends the transaction */
+    free(s->path);
+    free(s);
+}
+
+int store_inspect(const char *folder, struct arena *a, struct store_found *ret, struct err *err)
+{
+    struct store_found found = {0};
+    struct store *s = sqlite_inspect_open(folder, err);
+    if (!s)
+        return -1;
+    int failed = sqlite_db_exec(&s->conn, "BEGIN", err) < 0 || inspect(s, a, &found, err) < 0;
+    sqlite_inspect_close(s);
     if (failed)
         return -1;
     *ret = found;
@@ -168,54 +187,6 @@ int store_inspect(const char *folder, struct arena *a, struct store_found *ret, 
 }
 
 /* ---- removing ---- */
-
-/* SQLite has written the copy; whether it is on disk is another matter. */
-static int sync_path(const char *path, int flags, struct err *err)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-    int failed = fd < 0 || fsync(fd) != 0;
-    if (failed)
-        err_sys(err, ERR_IO, "sync %s", path);
-    if (fd >= 0)
-        close(fd);
-    return failed ? -1 : 0;
-}
-
-/* Is what was written a whole store? */
-static int check_copy(const char *path, struct err *err)
-{
-    sqlite3 *db = NULL;
-    sqlite3_stmt *stmt = NULL;
-    int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &stmt, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(stmt);
-    bool whole = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") == 0;
-    sqlite3_finalize(stmt);
-    sqlite3_close(db);
-    return whole ? 0 : err_set(err, ERR_IO, "the backup %s is not whole", path);
-}
-
-static int write_copy(struct store *s, const char *path, struct err *err)
-{
-    if (access(path, F_OK) == 0)
-        return err_set(err, ERR_EXISTS, "%s is there already; a backup overwrites nothing", path);
-    sqlite3_stmt *stmt = sqlite_migrate_stmt(s, "VACUUM INTO ?1", err);
-    if (!stmt)
-        return -1;
-    sqlite_stmts_bind_text(stmt, 1, str_from(path));
-    int rc = sqlite3_step(stmt);
-    if (rc != SQLITE_DONE)
-        sqlite_db_fail(&s->conn, rc, "back up", err);
-    sqlite3_finalize(stmt);
-    if (rc != SQLITE_DONE || check_copy(path, err) < 0 || sync_path(path, O_RDONLY, err) < 0)
-        return -1;
-    char *copy = xstrdup(path);
-    int failed = sync_path(dirname(copy), O_RDONLY | O_DIRECTORY, err);
-    free(copy);
-    return failed;
-}
 
 static int run_named(struct store *s, const char *sql, const struct store_prune *p, struct err *err)
 {
@@ -276,7 +247,7 @@ int store_prune(struct store *s, const struct store_prune *items, size_t count, 
     bool unknown = false;
     struct err also;
     sqlite_stmts_clear(&s->conn);
-    if (write_copy(s, backup, err) < 0 || sqlite_stmts_do(&s->conn, SQL_BEGIN, err) < 0)
+    if (sqlite_backup_write(s, backup, err) < 0 || sqlite_stmts_do(&s->conn, SQL_BEGIN, err) < 0)
         return -1;
     if (drop_all(s, items, count, err) == 0)
         return sqlite_writer_commit(s, &unknown, err);
