@@ -205,18 +205,33 @@ def measure_catch_up(seconds):
     return {"made": made, "start_ms": (ready - start) * 1000, "rate": made / max(end - ready, 0.001)}
 
 
-def measure_siege(seconds, market):
+def run_siege(server, seconds, *options):
     """The load test that the original systems are described with: siege -c100 on POST /orders."""
     home = os.path.join(DATA, "siege")
     os.makedirs(home, exist_ok=True)
-    done = subprocess.run(["siege", "-c100", f"-t{seconds}S", "-b", "--content-type", "application/json",
-                           f"http://{market.gateway}/orders POST {ORDER}"], capture_output=True, text=True,
+    done = subprocess.run(["siege", "-c100", f"-t{seconds}S", *options, "--content-type", "application/json",
+                           f"http://{server.gateway}/orders POST {ORDER}"], capture_output=True, text=True,
                           env={**os.environ, "HOME": home}, check=False)
     text = done.stdout + done.stderr
     numbers = {}
-    for name in ("availability", "transaction.rate"):
+    for name in ("availability", "transaction.rate", "longest.transaction"):
         found = re.search(name + r'"?:\s*([\d.]+)', text, re.IGNORECASE)
         numbers[name] = found.group(1) if found else "not reported"
+    return numbers
+
+
+def measure_late_siege(seconds):
+    """The same while payment takes as long as it did in the originals, behind their time limit."""
+    server = Server("bookmarket", data=os.path.join(DATA, "late"), build="release",
+                    args=["--set", "breakers.payment.timeout_ms=610"])
+    answer = server.admin("PUT", "/admin/faults", {"payment": {"delay_ms": [400, 620]}})
+    assert answer.status == 200, answer
+    numbers = run_siege(server, seconds)
+    breaker = next(b for b in server.admin("GET", "/admin/breakers").json["breakers"] if b["name"] == "payment")
+    numbers["timeouts"], numbers["others"] = breaker["total"]["TIMEOUT"], sum(
+        breaker["total"][name] for name in ("FAILURE", "SHORT_CIRCUITED", "SEMAPHORE_REJECTED"))
+    server.stop()
+    server.close()
     return numbers
 
 
@@ -315,7 +330,8 @@ def bench(seconds):
         grid = measure_grid(seconds, reference, bench_server, market)
         handler = commit_to_handler(market)
         say("siege ...")
-        siege = measure_siege(seconds, market)
+        siege = run_siege(market, seconds, "-b")
+        late = measure_late_siege(20 if seconds > 1 else 5)
         EventCount(market).until_whole()
         say("catching up ...")
         again = measure_catch_up(seconds)
@@ -340,12 +356,15 @@ def bench(seconds):
         ("start after it", f"{again['start_ms']:.0f} ms"),
         ("whole orders caught up a second", number(again["rate"])),
         ("siege -c100 on POST /orders", f"{siege['transaction.rate']}/s, {siege['availability']} % available"),
+        ("the same, payment 400 to 620 ms late, breaker 610 ms",
+         f"{late['transaction.rate']}/s, {late['availability']} % available; longest {late['longest.transaction']} s; "
+         f"{late['timeouts']} too late, {late['others']} failed otherwise"),
         *rules.rows(reloads, loop),
     ])
     with open(os.path.join(BUILD, "last-bench.json"), "w", encoding="utf-8") as file:
         json.dump({"grid": grid, "start_ms": start_ms, "rss_mib": memory, "sync_ms": sync, "handler_ms": handler,
-                   "catch_up": again, "siege": siege, "breakers_ns": breakers, "reloads": reloads, "loop": loop},
-                  file, indent=1)
+                   "catch_up": again, "siege": siege, "late_siege": late, "breakers_ns": breakers, "reloads": reloads,
+                   "loop": loop}, file, indent=1)
 
 
 def main():
