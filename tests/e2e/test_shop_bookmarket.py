@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 # timeout: 300
 """The book shop as its users know it: what a customer, a browser, whoever delivers and whoever keeps the shop sees."""
+import contextlib
 import json
 import os
 import select
+import sqlite3
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -109,6 +111,52 @@ def patched():
     assert server.request("PATCH", f"/deliveries/{delivery['id']}", {"status": "Delivered"}).status in (200, 204)
     assert len(told(server, order)) == count
     assert of_order(server, "/deliveries", order) == [{**delivery, "status": "Delivered"}]
+
+
+@case("SHOP-2h only a change to the cancelled status cancels: of a delivery, of a payment, by PATCH and PUT, and once")
+def canceled_by_hand():
+    server = Server("bookmarket")
+    order, other = delivered(server), delivered(server)
+    (delivery,), (payment,) = of_order(server, "/deliveries", order), of_order(server, "/payments", other)
+    path = f"/deliveries/{delivery['id']}"
+    count = len(server.events())
+    for body in ({"status": None}, {"orderId": None}, {"status": {"a": 1}}):
+        assert server.request("PATCH", path, body).status == 400, body
+    assert server.request("PUT", path, {"orderId": order, "customerId": 1002, "status": "Shipped"}).status == 200
+    assert server.request("PATCH", path, {"customerId": 7}).status == 200
+    assert server.request("PATCH", f"/payments/{payment['id']}", {"status": "Checked"}).status == 200
+    assert len(server.events()) == count  # nothing of this is news
+    for _ in range(2):
+        assert server.request("PATCH", path, {"status": "DeliveryCanceled"}).status == 200
+        body = {"orderId": other, "customerId": 1002, "status": "PayCanceled"}
+        assert server.request("PUT", f"/payments/{payment['id']}", body).status == 200
+    for one in (order, other):
+        eventually(lambda one=one: page(server, one)["status"] == "DeliveryCanceled", "the page follows")
+        eventually(lambda one=one: server.request("GET", f"/orders/{one}").json["status"] == "DeliveryCanceled",
+                   "the order follows")
+        eventually(lambda one=one: len(messages(server, one)) == 2, "the customer is told")
+    before = ["Paid", "Ordered", "Shipped", "MessageSended"]
+    assert told(server, order) == before + ["DeliveryCanceled", "MessageSended"]
+    assert told(server, other) == before + ["PayCanceled", "DeliveryCanceled", "MessageSended"]
+    assert server.admin("GET", "/admin/letters").json["letters"] == []
+
+
+@case("SHOP-2i the shop is five services; what customerview shows is kept in memory and there again after a kill")
+def five_services():
+    server = Server("bookmarket")
+    names = [service["name"] for service in server.admin("GET", "/admin/services").json["services"]]
+    assert sorted(names) == ["bookalarm", "customerview", "delivery", "order", "payment"], names
+    orders = [delivered(server) for _ in range(3)]
+    assert server.request("DELETE", f"/orders/{orders[1]}").status == 204
+    eventually(lambda: page(server, orders[1])["messageId"] == 4, "its page knows of the cancellation")
+    shown = [{**page(server, order), "id": 0} for order in orders]
+    with contextlib.closing(sqlite3.connect(f"file:{server.data}/moontide.db?mode=ro", uri=True)) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert any("orders" in name for name in tables) and not any("mypages" in name for name in tables), tables
+    server.kill9()
+    server.start()
+    assert [{**page(server, order), "id": 0} for order in orders] == shown
+    assert [row["status"] for row in shown] == ["Shipped", "DeliveryCanceled", "Shipped"], shown
 
 
 def lookup(server, query):
@@ -221,6 +269,11 @@ def cors():
     assert "POST" in answer.headers["access-control-allow-methods"], answer.headers
     assert answer.headers["access-control-allow-headers"].lower() == "content-type", answer.headers
     assert server.rows("/orders") == []
+    for method, path in (("PATCH", "/deliveries/1"), ("DELETE", "/orders/1"), ("GET", "/mypages"),
+                         ("GET", "/selectBookAlarmInfo"), ("GET", "/bookalarms")):
+        answer = server.request("OPTIONS", path, None, {**origin, "Access-Control-Request-Method": method})
+        assert answer.status == 200 and method in answer.headers["access-control-allow-methods"], (path, answer)
+        assert answer.headers["access-control-allow-origin"] == "http://shop.example", (path, answer.headers)
     for method, path, body, status in (("POST", "/orders", ORDER, 201), ("GET", "/orders", None, 200),
                                        ("GET", "/orders/99", None, 404), ("POST", "/orders", {"qty": 0}, 400)):
         answer = server.request(method, path, body, origin)

@@ -13,7 +13,7 @@ return {
     fields  = {
       integer "orderId" { required = true },
       integer "customerId",
-      text    "status",
+      text    "status" { required = true, default = "Shipped" },
     },
     finders = { findByOrderId = { "orderId" } },
 
