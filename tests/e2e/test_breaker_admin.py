@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Breakers from outside: forced, tuned, watched, told as events and streamed."""
 import base64
+import contextlib
 import json
 import os
 import socket
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, at_end, case, eventually, main  # noqa: E402
+from harness import Server, at_end, case, eventually, main, temp_dir, write_files  # noqa: E402
 
 ORDER = {"bookId": "10", "qty": "1", "customerId": "1002"}
 
@@ -76,7 +78,8 @@ def changes(server):
 
 @case("BREAKER-7d being forced is an event, and so is its end; the computed state goes on beside it")
 def forced_told():
-    server = Server("bookmarket", args=["--set", "breakers.payment.volume=1", "--set", "breakers.payment.sleep_ms=600000"])
+    server = Server("bookmarket", args=["--set", "breakers.payment.volume=1",
+                                        "--set", "breakers.payment.sleep_ms=600000"])
     assert put(server, {"force": "open"}).status == 200
     assert put(server, {"force": "open"}).status == 200, "again: no news"
     assert put(server, {"force": "closed"}).status == 200
@@ -206,6 +209,69 @@ def guarded():
             connection.sendall(f"GET /hystrix.stream HTTP/1.0\r\nHost: x\r\nAuthorization: Basic {basic}\r\n\r\n".encode())
             return b" 200 " in connection.recv(4096)
     eventually(let_in, "the place of a client that has gone")
+
+
+@case("BREAKER-8d /hystrix.stream drops who does not read, and gives the place to another; who reads stays")
+def slow():
+    many = ", ".join(f"breaker_{i} = {{}}" for i in range(600))  # a few ticks are more than kernel and server hold
+    scripts = os.path.join(temp_dir(), "scripts")
+    write_files(scripts, {
+        "systems/many.lua": f"return {{ services = {{ \"a\" }}, breakers = {{ {many} }} }}",
+        "routes/many/a.lua": 'return resource "rows" { service = "a", fields = { text "name" } }'})
+    server = Server("many", scripts=scripts)
+    auth = {"Authorization": f"Bearer {server.token()}"}
+    host, port = server.admin_address.rsplit(":", 1)
+    reader = read_stream(server, auth, 1)[2]
+    lazy = []
+    for _ in range(4):
+        connection = socket.socket()
+        at_end(connection.close)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        connection.connect((host, int(port)))
+        connection.sendall(f"GET /hystrix.stream HTTP/1.0\r\nHost: x\r\nAuthorization: {auth['Authorization']}\r\n\r\n"
+                           .encode())
+        lazy.append(connection)
+    pings, gone = 0, 0
+    while pings < 4:  # four ticks, each read whole
+        data = reader.recv(1 << 20)
+        assert data, "who reads was dropped"
+        pings += data.count(b"ping: \n\n")
+    for connection in lazy:
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(1 << 20):
+                pass
+        gone += 1
+    assert gone == 4, gone
+    assert " 200 " in read_stream(server, auth, 1)[0], "a place of theirs"
+
+
+@case("BREAKER-8e /hystrix.stream as Turbine takes it in: by type and name, a line each, the same keys, numbers in objects")
+def turbine():
+    server = Server("bookmarket")
+    _, body, connection = read_stream(server, {"Authorization": f"Bearer {server.token()}"}, 1)
+    assert server.request("POST", "/orders", ORDER).status == 201
+    assert put(server, {"force": "open"}).status == 200
+    assert server.request("POST", "/orders", ORDER).status == 503
+    while body.count("ping: \n\n") < 3:
+        body += connection.recv(65536).decode()
+    series = {}
+    for line in body.splitlines():
+        if not line.startswith("data: "):  # Turbine passes the others over
+            assert line in ("", "ping: "), line
+            continue
+        event = json.loads(line[6:], parse_float=no_decimals)
+        assert abs(time.time() * 1000 - event["currentTime"]) < 60000 and event["reportingHosts"] == 1, event
+        for value in event.values():
+            assert not isinstance(value, dict) or all(type(n) is int for n in value.values()), event
+        series.setdefault((event["type"], event["name"]), []).append(event)
+    assert {kind for kind, _ in series} == {"HystrixCommand", "HystrixThreadPool"}, list(series)
+    for events in series.values():
+        assert len(events) >= 3 and len({tuple(event) for event in events}) == 1, "the keys, in order, are the same"
+        assert [e["currentTime"] for e in events] == sorted(e["currentTime"] for e in events)
+    last = series["HystrixCommand", "payment"][-1]
+    assert (last["isCircuitBreakerOpen"], last["propertyValue_circuitBreakerForceOpen"]) == (True, True), last
+    assert (last["rollingCountSuccess"], last["rollingCountShortCircuited"]) == (1, 1), last
 
 
 @case("BREAKER-8c /metrics has Resilience4j's names")
