@@ -2,7 +2,6 @@
 return {
   services = { order = {}, payment = {}, delivery = {}, orderDashboard = { store = "memory" } },
   breakers = { payment = { timeout_ms = 680, limit = 200 } },
-  config   = {},
 
   gateway = {
     cors   = { origins = { "*" }, methods = { "*" }, headers = { "*" }, credentials = true },
