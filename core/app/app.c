@@ -30,6 +30,16 @@ struct start {
     struct store_switched switched;
 };
 
+static int check_held(struct app *a, struct start *s, struct err *err)
+{
+    struct tree *last = NULL;
+    struct err ignored;
+    (void)generation_read_sources(s->last.sources, a->config->system, &last, &ignored);
+    int failed = generation_check_held(&s->generation, a->session, last, err);
+    tree_free(last);
+    return failed;
+}
+
 static int start_tree(struct app *a, struct start *s, struct err *err)
 {
     struct tree *tree = NULL;
@@ -40,6 +50,8 @@ static int start_tree(struct app *a, struct start *s, struct err *err)
     generation_write_sources(tree, &sources);
     bool same = s->has_last && str_eq(s->last.sources, buf_str(&sources));
     buf_deinit(&sources);
+    if (s->has_last && !same && check_held(a, s, err) != 0)
+        return -1;
     return generation_store(&s->generation, a->store, same ? s->last.number : 0, "start", false,
                             s->arena, &s->switched, err);
 }

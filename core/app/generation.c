@@ -29,6 +29,72 @@ int generation_check_settings(const struct config *config, const struct program 
     return config_check_used(config, known, n, err);
 }
 
+/* ---- policies that are gone ---- */
+
+static bool is_declared(const struct program *p, struct str service, struct str name)
+{
+    for (int i = 0; i < p->policy_count; i++) {
+        const struct bus_policy *policy = &p->policies[i];
+        if (str_eq(policy->service, service) &&
+            (str_eq(policy->name, name) || str_eq(policy->renamed_from, name)))
+            return true;
+    }
+    return false;
+}
+
+/* The line where the text declares the policy; 0: it does not. */
+static int line_of_policy(struct str source, struct str name)
+{
+    int line = 1;
+    for (size_t at = 0; at + name.n + 1 < source.n; at++) {
+        line += source.p[at] == '\n';
+        bool quoted = (source.p[at] == '"' || source.p[at] == '\'') &&
+                      source.p[at + name.n + 1] == source.p[at] &&
+                      memcmp(source.p + at + 1, name.p, name.n) == 0;
+        size_t before = at;
+        while (quoted && before > 0 && memchr(" (\t", source.p[before - 1], 3) != NULL)
+            before--;
+        if (quoted && before >= 6 && memcmp(source.p + before - 6, "policy", 6) == 0)
+            return line;
+    }
+    return 0;
+}
+
+static int refuse_gone(const struct generation *g, const struct tree *live,
+                       const struct store_letter_count *held, struct err *err)
+{
+    struct str path = g->tree->files[0].path; /* the system file */
+    int line = 0;
+    for (size_t i = 0; line == 0 && live != NULL && i < live->count; i++) {
+        line = line_of_policy(live->files[i].source, held->policy);
+        if (line > 0)
+            path = live->files[i].path;
+    }
+    return err_set(err, ERR_CONFIG,
+                   "scripts/%.*s:%d: policy \"%.*s\" is gone, but %lld held event%s; keep it until "
+                   "they are done or letters, or say renamed_from in the one that takes over",
+                   STR_ARG(path), line > 0 ? line : 1, STR_ARG(held->policy),
+                   (long long)held->count, held->count == 1 ? " waits for it" : "s wait for it");
+}
+
+int generation_check_held(const struct generation *g, struct store_session *session,
+                          const struct tree *live, struct err *err)
+{
+    struct arena *a = arena_new(0);
+    struct store_letter_count *held;
+    size_t count;
+    int failed = store_log_held_counts(session, a, &held, &count, err);
+    for (size_t i = 0; !failed && i < count; i++) {
+        const struct service *s = program_service(g->program, held[i].service);
+        bool elsewhere = s != NULL && !s->here;
+        if (!elsewhere && !str_starts(held[i].policy, STR("view ")) &&
+            !is_declared(g->program, held[i].service, held[i].policy))
+            failed = refuse_gone(g, live, &held[i], err);
+    }
+    arena_free(a);
+    return failed;
+}
+
 int generation_build(struct generation *g, const struct config *config, struct tree *tree,
                      int count, struct err *err)
 {

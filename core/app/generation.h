@@ -21,6 +21,11 @@ int generation_build(struct generation *g, const struct config *config, struct t
 /* ERR_CONFIG for a setting from outside that names nothing of the program. */
 int generation_check_settings(const struct config *config, const struct program *p,
                               struct err *err);
+/* ERR_CONFIG for a policy that has held events and is not declared any more: they would wait for it
+ * without anybody's knowledge. live, which may be NULL, is the tree that has it. Policies of
+ * services that run elsewhere do not count, nor do views, which can be made anew. */
+int generation_check_held(const struct generation *g, struct store_session *session,
+                          const struct tree *live, struct err *err);
 /* Frees what was not taken. */
 void generation_clear(struct generation *g);
 /* The tree as text, to be kept with the generation; and back. */

@@ -152,6 +152,10 @@ static void do_switch(struct reloader *r)
     struct err err;
     bool dry = job->request.kind == RELOAD_DRY_RUN;
     bool back = job->request.kind == RELOAD_ACTIVATE;
+    if (!back && generation_check_held(&job->generation, r->app->session, r->live, &err) != 0) {
+        abort_job(r, err.code == ERR_CONFIG ? 422 : 500, &err);
+        return;
+    }
     if (generation_store(&job->generation, r->app->store, back ? job->request.number : 0,
                          back ? "activate" : "reload", dry, job->arena, &switched, &err) != 0) {
         abort_job(r, err.code == ERR_CONFIG ? 422 : 500, &err);

@@ -2,6 +2,7 @@
 /* The one list of bindings, and the small ones that need no file of their own. */
 #include "script/libs.h"
 
+#include "http/url.h"
 #include "script/budget.h"
 #include "script/fail.h"
 #include "script/flight.h"
@@ -37,6 +38,16 @@ static int core_nearest(lua_State *L)
 static int core_duration(lua_State *L)
 {
     lua_pushinteger(L, lib_check_duration(L, 1, "duration"));
+    return 1;
+}
+
+/* is_origin(url): is it http://HOST or http://HOST:PORT? */
+static int core_is_origin(lua_State *L)
+{
+    struct str url, host, target;
+    int port;
+    url.p = luaL_checklstring(L, 1, &url.n);
+    lua_pushboolean(L, http_url_split(url, &host, &port, &target) && str_eq(target, STR("/")));
     return 1;
 }
 
@@ -137,6 +148,7 @@ void libs_open(lua_State *L)
         {"nearest", core_nearest},
         {"check_pattern", core_check_pattern},
         {"duration", core_duration},
+        {"is_origin", core_is_origin},
         {"getinfo", core_getinfo},
         {"run", core_run},
         {"wrap_error", core_wrap_error},

@@ -163,9 +163,7 @@ static void read_hosts(lua_State *L, int top, struct program *p)
         lua_concat(L, 2);
         url.p = lua_tolstring(L, -1, &url.n);
         url = arena_str(p->arena, url);
-        if (!http_url_split(url, &p->hosts[i].name, &p->hosts[i].port, &target) ||
-            !str_eq(target, STR("/")))
-            fail_misuse(L, "http.allow: \"%s\" is neither a host nor host:port", url.p + 7);
+        http_url_split(url, &p->hosts[i].name, &p->hosts[i].port, &target); /* checked */
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -318,6 +316,7 @@ static void read_resource(lua_State *L, int at, struct program *p, int i)
     read_indexes(L, at, a, t);
     p->schema.tables[i] = t;
     r->number = i + 1;
+    r->at = text_of(L, at, "at", a);
     r->table = t;
     r->service = program_service(p, t->service);
     r->service->in_memory |= t->in_memory;
@@ -362,6 +361,7 @@ static void read_routes(lua_State *L, int top, struct program *p)
         r->service = program_service(p, text_of(L, at, "service", p->arena));
         r->method = http_method_from(text_of(L, at, "method", p->arena));
         r->path = text_of(L, at, "path", p->arena);
+        r->at = text_of(L, at, "at", p->arena);
         lua_settop(L, at - 1);
     }
     lua_pop(L, 1);

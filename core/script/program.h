@@ -34,7 +34,8 @@ struct program_host {
 };
 
 struct resource {
-    int number; /* from 1, in `resources` of every state */
+    int number;    /* from 1, in `resources` of every state */
+    struct str at; /* where it is declared: "scripts/x.lua:3" */
     struct service *service;
     struct store_table *table;
     struct record_shape shape;
@@ -52,6 +53,7 @@ struct route {
     struct service *service;
     enum http_method method;
     struct str path;
+    struct str at; /* as of a resource */
 };
 
 enum endpoint_kind {

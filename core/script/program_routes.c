@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Which path leads where. Declared routes come first: whoever declares "/" or "/profile" has it,
  * the host's own lists only take what is free. */
-#include "script/fail.h"
 #include "script/gateway.h"
 #include "script/program.h"
+
+#include <lauxlib.h>
 
 static struct endpoint *new_endpoint(struct program *p, struct str path, struct endpoint made)
 {
@@ -22,7 +23,9 @@ static void add_endpoint(lua_State *L, struct program *p, enum http_method metho
     bool routed = p->front != NULL && p->front->table != NULL; /* then only its routes lead here */
     if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
         (!routed && http_router_add(p->gateway, method, path, e, &err) != 0))
-        fail_misuse(L, "%s (service %.*s)", err.message, STR_ARG(e->service->name));
+        luaL_error(L, "%s: %s (service %s)",
+                   made.resource != NULL ? made.resource->at.p : made.route->at.p, err.message,
+                   e->service->name.p);
 }
 
 /* Only from outside, and only if nobody else has the path. */

@@ -94,6 +94,9 @@ struct store_letter_count {
 };
 int store_log_letter_counts(struct store_session *ss, struct arena *a,
                             struct store_letter_count **ret, size_t *ret_count, struct err *err);
+/* The same of held events; those of views in memory are not among them. */
+int store_log_held_counts(struct store_session *ss, struct arena *a,
+                          struct store_letter_count **ret, size_t *ret_count, struct err *err);
 /* One letter: 1 found, 0 not there, -1 failed. */
 int store_log_letter(struct store_session *ss, struct arena *a, int64_t id,
                      struct store_letter *ret, struct err *err);

@@ -610,12 +610,13 @@ WRONG = [
     ("an endless loop while loading", {VERSION: with_line(version(2), 2, "while true do end")}, VERSION, 2, ["CPU"]),
     ("an unknown option", {NOTES: NOTES_LUA.replace('integer "n"', 'integer "n" { defualt = 1 }')}, NOTES, 6,
      ["defualt", "default"]),
-    ("an unknown member", {COPIES: COPIES_LUA.replace("on =", "onn =")}, COPIES, 1, ["onn"]),
+    ("an unknown member", {COPIES: COPIES_LUA.replace("on =", "onn =")}, COPIES, 3, ["onn", "on"]),
     ("an unknown global", {VERSION: with_line(version(2), 2, "local x = nosuch")}, VERSION, 2, ["nosuch"]),
     ("a global that is set", {VERSION: with_line(version(2), 2, "counter = 0")}, VERSION, 2, ["counter", "local"]),
-    ("an unknown event", {COPIES: COPIES_LUA.replace('"Noted"', '"Notde"')}, COPIES, 1, ["Notde", "Noted"]),
-    ("an unknown service", {COPIES: COPIES_LUA.replace('"clerk",', '"clrk",')}, COPIES, 1, ["clrk", "clerk"]),
-    ("a file that returns nothing", {"routes/lab/empty.lua": "local x = 1\n"}, "routes/lab/empty.lua", None, ["return"]),
+    ("an unknown event", {COPIES: COPIES_LUA.replace('"Noted"', '"Notde"')}, COPIES, 3, ["Notde", "Noted"]),
+    ("an unknown service", {COPIES: COPIES_LUA.replace('"clerk",', '"clrk",')}, COPIES, 2, ["clrk", "clerk"]),
+    ("a file that returns nothing", {"routes/lab/empty.lua": "local x = 1\n"}, "routes/lab/empty.lua", 1,
+     ["nothing", "return"]),
     ("two policies of one name", {"policies/lab/other.lua": COPIES_LUA}, "policies/lab/other.lua", 1,
      ["clerk copies notes", COPIES]),
     ("two routes of one path", {"routes/lab/z.lua": 'return route "again" {\n  service = "lab", method = "GET", '
@@ -625,8 +626,99 @@ WRONG = [
                                    'fields = { text "what" },\n}\n'}, "routes/lab/z.lua", 1, ["notes"]),
     ("a stored field of another type", {NOTES: NOTES_LUA.replace('integer "n"', 'text "n"')}, None, None,
      ["notes.n", "text", "integer"]),
-    ("a wrong system file", {SYSTEM: "return { services = { lab = {}, clerk = {} }, servces = {} }\n"}, SYSTEM, None,
+    ("a wrong system file", {SYSTEM: "return { services = { lab = {}, clerk = {} }, servces = {} }\n"}, SYSTEM, 1,
      ["servces", "services"]),
+    ("a system file that returns nothing", {SYSTEM: "local x = 1\n"}, SYSTEM, 1, ["nil", "table"]),
+    ("two fields of one name", {NOTES: NOTES_LUA.replace('integer "n"', '\n      integer "what"')}, NOTES, 7, ["what"]),
+    ("two events of one name", {"policies/lab/z.lua": 'return event "Noted" {\n  service = "clerk", key = { x = "id" }, '
+                                'fields = { integer "id" },\n}\n'}, "policies/lab/z.lua", 1, ["Noted", NOTES]),
+    ("a unique of no field", {NOTES: NOTES_LUA.replace('on_create', 'unique = { { "n" },\n      { "n", "waht" } },\n    on_create')},
+     NOTES, 8, ["waht", "what"]),
+    ("a finder of no field", {NOTES: NOTES_LUA.replace('on_create', 'finders = {\n      findByWhat = { "waht" } },\n    on_create')},
+     NOTES, 8, ["findByWhat", "waht", "what"]),
+    ("a wrong method of a resource", {NOTES: NOTES_LUA.replace('on_create', 'methods = { "GET", "PSOT" },\n    on_create')},
+     NOTES, 7, ["PSOT", "POST"]),
+    ("a route with a bad pattern", {VERSION: version(2).replace('"/slow"', '"/slow/{id"')}, VERSION, 7, ["/slow/{id"]),
+    ("a route on a resource's path", {VERSION: version(2).replace('"/slow"', '"/notes/{number}"')}, VERSION, 7,
+     ["GET", "/notes/{number}"]),
+    ("an unknown budget", {COPIES: COPIES_LUA.replace("service =", 'budget = {\n    cpuu = 5 },\n  service =')}, COPIES, 3,
+     ["cpuu", "cpu"]),
+]
+
+# Rows of what a system file says, and of views: each is the table behind `return` or a file that makes a view.
+SETTINGS = """return {
+  services = {
+    lab = {},
+    clerk = {},
+  },
+  breakers = {
+    door = { timeout_ms = 500 },
+  },
+  gateway = {
+    routes = {
+      { path = "/notes/**", service = "lab" },
+      { path = "/copies/**",
+        service = "clerk" },
+    },
+  },
+  http = { allow = { "example.org" } },
+}
+"""
+SHELF = """return view "shelf" {
+  service = "clerk",
+  by = "note",
+  fields = { integer "note", text "what" },
+  on = {
+    Noted = function(row, event) row.what = event.what end,
+  },
+}
+"""
+
+
+def setting(old, new):
+    assert old in SETTINGS
+    return {SYSTEM: SETTINGS.replace(old, new)}
+
+
+def shelf(old, new):
+    assert old in SHELF
+    return {"policies/lab/shelf.lua": SHELF.replace(old, new)}
+
+
+WRONG += [
+    ("a gateway route to no service", setting('service = "clerk"', 'service = "clrk"'), SYSTEM, 13, ["clrk", "clerk"]),
+    ("a gateway route with a bad pattern", setting('"/notes/**"', '"notes"'), SYSTEM, 11, ["notes", "/"]),
+    ("a gateway route with a bad segment", setting('"/copies/**"', '"/copies/a*b"'), SYSTEM, 12, ["a*b"]),
+    ("an unknown option of a gateway route", setting('service = "clerk"', 'sevice = "clerk"'), SYSTEM, 13,
+     ["sevice", "service"]),
+    ("a gateway route without a target", setting(',\n        service = "clerk"', ""), SYSTEM, 12, ["service", "url"]),
+    ("a gateway route with no such breaker", setting('service = "clerk"', 'service = "clerk", breaker = "dor"'), SYSTEM, 13,
+     ["dor", "door"]),
+    ("a gateway route with a rewrite that is no expression", setting('service = "clerk"',
+     'service = "clerk", rewrite_path = { "(", "" }'), SYSTEM, 12, ["rewrite_path", "("]),
+    ("an unknown part of the gateway", setting("routes = {", "cros = {}, routes = {"), SYSTEM, 10, ["cros", "cors"]),
+    ("an unknown breaker setting", setting("timeout_ms", "timeot_ms"), SYSTEM, 7, ["timeot_ms", "timeout_ms"]),
+    ("a breaker setting out of range", setting("timeout_ms = 500", "timeout_ms = -5"), SYSTEM, 7, ["door", "timeout_ms"]),
+    ("a breaker setting of another type", setting("timeout_ms = 500", "timeout_ms = {}"), SYSTEM, 7, ["door", "timeout_ms"]),
+    ("a breaker that is not declared", {**setting("door", "door"), VERSION: with_line(version(2), 2,
+     'local x = breaker "dor"')}, VERSION, 2, ["dor", "door"]),
+    ("a service's url that is none", setting("lab = {}", 'lab = { url = "example.org" }'), SYSTEM, 3,
+     ["services.lab.url", "http://HOST:PORT", "example.org"]),
+    ("a service's url with a path", setting("lab = {}", 'lab = { url = "http://127.0.0.1:80/x" }'), SYSTEM, 3,
+     ["services.lab.url", "http://HOST:PORT"]),
+    ("an unknown option of a service", setting("clerk = {}", 'clerk = { stroe = "sqlite" }'), SYSTEM, 4, ["stroe", "store"]),
+    ("a store that is none", setting("clerk = {}", 'clerk = { store = "postgres" }'), SYSTEM, 4, ["postgres", "sqlite"]),
+    ("a resource of a service in memory", setting("clerk = {}", 'clerk = { store = "memory" }'), NOTES, 10,
+     ["clerk", "memory"]),
+    ("an allowed host that is none", setting('"example.org"', '"http://example.org/x"'), SYSTEM, 16, ["http.allow"]),
+    ("a service of the host's name", setting("lab = {}", "lab = {}, moontide = {}"), SYSTEM, 3, ["moontide"]),
+    ("a view by no field", shelf('by = "note"', 'by = "notes"'), "policies/lab/shelf.lua", 3, ["notes", "note"]),
+    ("a view by a field that the event lacks", shelf('by = "note"', 'by = { note = { Noted = "idd" } }'),
+     "policies/lab/shelf.lua", 3, ["idd", "id", "Noted"]),
+    ("a view of no event", shelf("Noted = f", "Notde = f"), "policies/lab/shelf.lua", 6, ["Notde", "Noted"]),
+    ("a view with what it cannot have", shelf("by =", "handle = function() end, by ="),
+     "policies/lab/shelf.lua", 3, ["handle"]),
+    ("a view among routes", {"routes/lab/shelf.lua": SHELF}, "routes/lab/shelf.lua", 1, ["shelf", "folder"]),
     ("a use of what is not there", {VERSION: with_line(version(2), 2, 'local x = use "lib.nosuch"')}, VERSION, 2,
      ["lib.nosuch"]),
 ]
@@ -669,6 +761,35 @@ def wrong():
     assert server.request("POST", "/notes", {"what": "b"}).status == 201
     eventually(lambda: len(server.rows("/copies")) == 2, "the old policy runs on")
     assert reload(server)["generation"] == before[0]["number"] + 1
+
+
+@case("RULES-2a a policy that vanishes with held events is refused with its file and line, over a restart too")
+def vanished():
+    folder = "policies/lab/more.lua"
+    failing = '\nreturn policy "second" {\n  service = "clerk", on = "Noted",\n  handle = function() error("not yet") end,\n}\n'
+    server = lab({folder: failing})
+    server.request("POST", "/notes", {"what": "a"})
+    server.wait_log(msg="policy failed")
+    remove(server, folder)
+    error = refused(server)
+    assert (error["file"], error["line"]) == (f"scripts/{folder}", 2), error
+    for word in ('"second"', "1 held event", "renamed_from"):
+        assert word in error["message"], error
+    assert refused(server, "?dry_run=true") == error and active(server) == 1
+    write_files(server.scripts, {folder: failing.replace("second", "third")})
+    assert '"second"' in refused(server)["message"]
+    server.restart()
+    assert active(server) == 1, "the last good generation runs"
+    assert any('"second"' in e["error"] and f"scripts/{folder}:2" in e["error"]
+               for e in server.log_lines(level="error")), server.tail()
+    write_files(server.scripts, {folder: failing.replace("second", "third").replace(
+        "on =", 'renamed_from = "second", on =').replace('error("not yet")', 'store.create("copies", { noteId = 77 })')})
+    reload(server)
+    eventually(lambda: 77 in [row["noteId"] for row in server.rows("/copies")], "the new name has the held event")
+    eventually(lambda: all(policy["held"] == 0 for service in server.admin("GET", "/admin/services").json["services"]
+                           for policy in service["policies"]), "nothing is held")
+    remove(server, folder)
+    reload(server)
 
 
 def data_of(server):

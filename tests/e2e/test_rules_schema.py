@@ -113,7 +113,7 @@ def refusals():
         assert "unique (what) is declared, but rows with equal values exist" in error["message"], error
         put(server, 'text "what"', 'integer "n"', more='    unique = { "what", "n" },\n')
         error = refused(server, query)
-        assert error["file"] == "scripts/" + NOTES and error["line"] == 2, error
+        assert error["file"] == "scripts/" + NOTES and error["line"] == 8, error
     create(server, {"what": "same", "n": 1})  # nothing of it stayed
     assert server.admin("GET", "/admin/generations").json["generations"][0]["number"] == 1
 

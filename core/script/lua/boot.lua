@@ -127,7 +127,9 @@ local function load(tree, overlay, only)
   local libraries, loading = {}, {}
   local by_name = {}
   for _, file in ipairs(tree.lib) do by_name[file.name] = file end
+  core.files = {} -- for the lines of what is wrong
   local function run(file)
+    core.files[file.path] = { source = file.source }
     local made = core.run(file.source, "@" .. file.path, environment_of_file(env))
     freezing.functions(file.path, guards.take_unseen())
     return made
@@ -154,7 +156,7 @@ local function load(tree, overlay, only)
     for i = first, #state.declared do freezing.functions(file.path, state.declared[i]) end
   end
 
-  declare.system(state, tree.system.path, run(tree.system), tree.system.source)
+  declare.system(state, tree.system.path, run(tree.system))
   overlay(state.system)
   place.services(state.system, only)
   freezing.freeze(tree.system.path, state.system.config, "config")
@@ -171,6 +173,7 @@ local function load(tree, overlay, only)
   end
   place.check_calls(state, tree.routes)
   place.check_calls(state, tree.policies)
+  core.files = nil
   return program
 end
 

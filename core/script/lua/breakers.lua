@@ -17,24 +17,6 @@ end
 
 breakers.options = options -- name = types
 
--- The line of the system file that speaks of a breaker's option, or of the breaker.
-function breakers.line_of(source, name, option)
-  local function after(position, word)
-    local from = position
-    repeat
-      local first, last = source:find(word, from, true)
-      if not first then return end
-      from = last + 1
-      local around = source:sub(first - 1, first - 1) .. source:sub(last + 1, last + 1)
-      if not around:find("[%w_]") then return first end
-    until false
-  end
-  local start = after(1, "breakers")
-  local at = start and after(start, name)
-  local place = at and option and after(at, option) or at or 1
-  return select(2, source:sub(1, place - 1):gsub("\n", "")) + 1
-end
-
 -- The settings of one breaker with a place for every name, so that settings from outside find it: json.null is none.
 function breakers.with_all_names(settings)
   local made = {}
@@ -64,8 +46,7 @@ function breakers.finish(state, program)
     local problem = core.breaker_check(program.breaker_default, settings)
     if problem then
       local option = problem:match("breaker option ([%w_.]+)")
-      local at = ("%s:%d"):format(system.path, breakers.line_of(system.source, name, option))
-      wrong(at, "breakers.%s: %s", name, problem)
+      wrong(system.at("breakers", name, option), "breakers.%s: %s", name, problem)
     end
     if name ~= "default" then program.breakers[#program.breakers + 1] = { name = name, settings = settings } end
   end

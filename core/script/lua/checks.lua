@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- How declarations are looked at: where they stand, and what is said of one that is wrong.
-local core = ...
+local core, veneer = ...
+
+local lines = veneer("lines")
 
 local checks = {}
 
@@ -16,9 +18,34 @@ function checks.here()
   return "?"
 end
 
+-- A place is a text, "path:line", or a function that gives the place of a member of the table that is looked at.
+local function place_of(at, member)
+  if type(at) == "function" then return at(member) end
+  return at
+end
+
+-- Gives the place of members of the table behind the word and name that were called at `at` ("path:line").
+function checks.table_at(at, word, name)
+  return function(...)
+    local path, line = at:match("^(.*):(%d+)$")
+    local file = path and core.files and core.files[path]
+    local found = file and lines.of(file, tonumber(line), word, name, ...)
+    return found and path .. ":" .. found or at
+  end
+end
+
+-- The same for a table inside of it.
+function checks.inside(at, ...)
+  local steps = { ... }
+  return function(...)
+    local all = { table.unpack(steps) }
+    return at(table.unpack(table.move({ ... }, 1, select("#", ...), #all + 1, all)))
+  end
+end
+
 -- Raises with a position of its own: "path:line: message".
 function checks.wrong(at, format, ...)
-  error(at .. ": " .. format:format(...), 0)
+  error(place_of(at) .. ": " .. format:format(...), 0)
 end
 
 function checks.list_of(names)
@@ -40,6 +67,7 @@ function checks.did_you_mean(name, names)
 end
 
 -- Options are checked against {name = type}; a type may list several, "a|b".
+-- `at` is where they stand, or the function of a table.
 function checks.check_options(what, at, options, allowed)
   if type(options) ~= "table" then
     checks.wrong(at, "%s: expected a table of options, got %s", what, type(options))
@@ -47,10 +75,12 @@ function checks.check_options(what, at, options, allowed)
   for name, value in pairs(options) do
     local types = allowed[name]
     if not types then
-      checks.wrong(at, '%s: unknown option "%s"%s', what, tostring(name), checks.did_you_mean(name, allowed))
+      checks.wrong(place_of(at, name), '%s: unknown option "%s"%s', what, tostring(name), checks.did_you_mean(name,
+        allowed))
     end
     if not ("|" .. types .. "|"):find("|" .. type(value) .. "|", 1, true) then
-      checks.wrong(at, '%s: option "%s" must be a %s, got a %s', what, name, types:gsub("|", " or "), type(value))
+      checks.wrong(place_of(at, name), '%s: option "%s" must be a %s, got a %s', what, name, types:gsub("|", " or "),
+        type(value))
     end
   end
 end

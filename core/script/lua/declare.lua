@@ -13,6 +13,7 @@ local fields_of, declared_of = {}, {}
 local checks, guards = veneer("checks"), veneer("breakers")
 local gateway = veneer("gateway")
 local here, wrong, list_of, did_you_mean = checks.here, checks.wrong, checks.list_of, checks.did_you_mean
+local table_at, inside = checks.table_at, checks.inside
 local check_options, need, check_name = checks.check_options, checks.need, checks.check_name
 
 -- ---- fields ----
@@ -33,12 +34,13 @@ end
 
 local function with_options(shown, options)
   local field = fields_of[shown]
-  check_options(("field %s"):format(field.name), here(), options, field_options)
+  local at = table_at(here(), field.word, field.name)
+  check_options(("field %s"):format(field.name), at, options, field_options)
   for name, value in pairs(options) do field[name] = value end
   local ok, problem = pcall(core.check_pattern, field.pattern or "")
-  if not ok then wrong(here(), 'field %s: option "pattern": %s', field.name, tostring(problem)) end
+  if not ok then wrong(at("pattern"), 'field %s: option "pattern": %s', field.name, tostring(problem)) end
   if field.renamed_from == field.name then
-    wrong(field.at, 'field %s: renamed_from is the name that it has now', field.name)
+    wrong(at("renamed_from"), 'field %s: renamed_from is the name that it has now', field.name)
   end
   return shown
 end
@@ -51,8 +53,8 @@ local function field_word(type_name, scale)
     end
     if name:sub(1, 1) == "_" then wrong(here(), '%s "%s": names with _ in front are the host\'s', type_name, name) end
     local shown = handle({ name = name }, { __call = with_options, __newindex = read_only("field " .. name) })
-    fields_of[shown] = setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here() },
-      field_meta)
+    fields_of[shown] = setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here(),
+      word = type_name }, field_meta)
     return shown
   end
 end
@@ -64,18 +66,19 @@ local function decimal(scale)
   return field_word("decimal", scale)
 end
 
+-- at: of the list, as a function.
 local function check_fields(what, at, fields)
   local seen = {}
   for i, field in ipairs(fields) do
     if getmetatable(field) ~= field_meta then
-      wrong(at, "%s: entry %d of fields is no field (write: integer \"name\")", what, i)
+      wrong(at(i), "%s: entry %d of fields is no field (write: integer \"name\")", what, i)
     end
-    if seen[field.name] then wrong(at, '%s: two fields named "%s"', what, field.name) end
-    seen[field.name] = true
+    if seen[field.name] then wrong(field.at, '%s: two fields named "%s"', what, field.name) end
+    seen[field.name] = field
   end
   for key in pairs(fields) do
     if math.type(key) ~= "integer" then
-      wrong(at, '%s: fields is a list; "%s" is a key in it', what, tostring(key))
+      wrong(at(key), '%s: fields is a list; "%s" is a key in it', what, tostring(key))
     end
   end
   return seen
@@ -93,6 +96,9 @@ local function own(value, copies)
   return copy
 end
 
+-- Gives the places of a declaration's options.
+local function within(made) return table_at(made.at, made.kind, made.name) end
+
 -- What each declaration takes: { kind = { option = types } }.
 declare.options = { field = field_options }
 
@@ -103,7 +109,7 @@ local function declaration_word(kind, allowed, check)
     check_name(kind, at, name)
     return function(options)
       local what = ('%s "%s"'):format(kind, name)
-      check_options(what, at, options, allowed)
+      check_options(what, table_at(at, kind, name), options, allowed)
       local made = { kind = kind, name = name, at = at, what = what }
       for key, value in pairs(options) do made[key] = own(value, {}) end
       check(made)
@@ -118,7 +124,7 @@ local event = declaration_word("event",
   { service = "string", key = "table", fields = "table" },
   function(made)
     need(made.what, made.at, made, "service")
-    local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
+    local fields = check_fields(made.what, inside(within(made), "fields"), need(made.what, made.at, made, "fields"))
     for _, field in ipairs(made.fields) do
       if field.renamed_from then
         wrong(field.at, '%s: renamed_from is for fields of resources; events in the log keep their names', made.what)
@@ -126,22 +132,21 @@ local event = declaration_word("event",
     end
     local name, field = next(need(made.what, made.at, made, "key"))
     if type(name) ~= "string" or type(field) ~= "string" or next(made.key, name) ~= nil then
-      wrong(made.at, '%s: key names one field: key = { order = "orderId" }', made.what)
+      wrong(within(made)("key"), '%s: key names one field: key = { order = "orderId" }', made.what)
     end
     if not fields[field] then
-      wrong(made.at, '%s: key field "%s" is not declared%s', made.what, field, did_you_mean(field, fields))
+      wrong(within(made)("key"), '%s: key field "%s" is not declared%s', made.what, field, did_you_mean(field, fields))
     end
     made.key_name, made.key_field, made.key = name, field, nil
   end)
 
-local function check_columns(made, option, columns, fields)
-  if type(columns) ~= "table" or #columns == 0 then
-    wrong(made.at, '%s: %s must list fields', made.what, option)
-  end
-  if #columns > 8 then wrong(made.at, '%s: %s lists more than 8 fields', made.what, option) end
-  for _, column in ipairs(columns) do
+-- at: of the list, as a function.
+local function check_columns(made, option, at, columns, fields)
+  if type(columns) ~= "table" or #columns == 0 then wrong(at, '%s: %s must list fields', made.what, option) end
+  if #columns > 8 then wrong(at, '%s: %s lists more than 8 fields', made.what, option) end
+  for i, column in ipairs(columns) do
     if not fields[column] then
-      wrong(made.at, '%s: %s names the field "%s", which is not declared%s', made.what, option, tostring(column),
+      wrong(at(i), '%s: %s names the field "%s", which is not declared%s', made.what, option, tostring(column),
         did_you_mean(column, fields))
     end
   end
@@ -154,9 +159,12 @@ local resource_methods = { GET = true, POST = true, PUT = true, PATCH = true, DE
 local function check_methods(made)
   local list = made.methods or list_of(resource_methods)
   for key, name in pairs(list) do
-    if math.type(key) ~= "integer" then wrong(made.at, '%s: methods is a list: { "GET", "POST" }', made.what) end
+    if math.type(key) ~= "integer" then
+      wrong(within(made)("methods"), '%s: methods is a list: { "GET", "POST" }', made.what)
+    end
     if not resource_methods[name] then
-      wrong(made.at, "%s: method %s%s", made.what, type(name) == "string" and ('"%s"'):format(name) or type(name),
+      wrong(within(made)("methods", key), "%s: method %s%s", made.what,
+        type(name) == "string" and ('"%s"'):format(name) or type(name),
         did_you_mean(name, resource_methods))
     end
   end
@@ -173,10 +181,12 @@ local function check_finders(made, fields)
   made.finder_list = {}
   for _, name in ipairs(list_of(made.finders or {})) do
     if type(name) ~= "string" or not name:match("^%a[%w_]*$") then
-      wrong(made.at, "%s: a finder is named by letters, digits and _, not %s", made.what, tostring(name))
+      wrong(within(made)("finders", name), "%s: a finder is named by letters, digits and _, not %s", made.what,
+        tostring(name))
     end
     local columns = made.finders[name]
-    check_columns(made, "finder " .. name, columns, fields)
+    local at = inside(within(made), "finders", name)
+    check_columns(made, "finder " .. name, at, columns, fields)
     made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(columns) }
     made.finder_list[#made.finder_list + 1] = { name = name, columns = columns }
   end
@@ -188,15 +198,16 @@ local function check_table(made)
   if not made.name:match("^[%a][%w_]*$") then
     wrong(made.at, "%s: a %s is named by letters, digits and _", made.what, made.kind)
   end
-  local fields = check_fields(made.what, made.at, need(made.what, made.at, made, "fields"))
+  local fields = check_fields(made.what, inside(within(made), "fields"), need(made.what, made.at, made, "fields"))
   if #made.fields > 64 then wrong(made.at, "%s: more than 64 fields", made.what) end
   made.id = made.id or "id"
   if fields[made.id] then
-    wrong(made.at, '%s: the field "%s" has the name of the id; `id = "..."` renames the id', made.what, made.id)
+    wrong(fields[made.id].at, '%s: the field "%s" has the name of the id; `id = "..."` renames the id', made.what,
+      made.id)
   end
   made.rel = made.rel or singular(made.name)
   if not made.rel:match("^%a[%w_-]*$") then
-    wrong(made.at, '%s: rel "%s": a relation is named by letters, digits, _ and -', made.what, made.rel)
+    wrong(within(made)("rel"), '%s: rel "%s": a relation is named by letters, digits, _ and -', made.what, made.rel)
   end
   made.path = made.path or "/" .. made.name
   if made.path:sub(1, 1) ~= "/" then made.path = "/" .. made.path end
@@ -223,10 +234,11 @@ local resource = declaration_word("resource",
     check_table(made)
     made.methods = check_methods(made)
     if made.unique then
-      local lists = type(made.unique[1]) == "table" and made.unique or { made.unique }
-      for _, columns in ipairs(lists) do
-        check_columns(made, "unique", columns, made.field_set)
-        made.indexes[#made.indexes + 1] = { unique = true, at = made.at, table.unpack(columns) }
+      local several = type(made.unique[1]) == "table"
+      for i, columns in ipairs(several and made.unique or { made.unique }) do
+        local at = inside(within(made), "unique", several and i or nil)
+        check_columns(made, "unique", at, columns, made.field_set)
+        made.indexes[#made.indexes + 1] = { unique = true, at = at(), table.unpack(columns) }
       end
     end
   end)
@@ -236,7 +248,7 @@ local route = declaration_word("route",
   function(made)
     for _, name in ipairs { "service", "method", "path", "handle" } do need(made.what, made.at, made, name) end
     if not methods[made.method] then
-      wrong(made.at, '%s: method "%s"%s', made.what, made.method, did_you_mean(made.method, methods))
+      wrong(within(made)("method"), '%s: method "%s"%s', made.what, made.method, did_you_mean(made.method, methods))
     end
     made.params = {}
     for name in made.path:gmatch("{([^}]*)}") do made.params[#made.params + 1] = name end
@@ -254,7 +266,8 @@ local budget_units = {
 
 local function check_budget(made)
   local budget = {}
-  check_options(made.what .. ": budget", made.at, made.budget, { cpu = "string|number", memory = "string|number",
+  local at = inside(within(made), "budget")
+  check_options(made.what .. ": budget", at, made.budget, { cpu = "string|number", memory = "string|number",
     events = "number", calls = "number" })
   for name, value in pairs(made.budget) do
     local allowed = budget_units[name]
@@ -263,7 +276,7 @@ local function check_budget(made)
     n = math.tointeger(tonumber(n))
     local amount = n and n > 0 and n <= allowed.most and n * (unit and allowed.factors[unit] or allowed.one)
     if not amount or amount > allowed.most then
-      wrong(made.at, '%s: budget "%s" must be %s, got %s', made.what, name, allowed.what, tostring(value))
+      wrong(at(name), '%s: budget "%s" must be %s, got %s', made.what, name, allowed.what, tostring(value))
     end
     budget[name] = amount
   end
@@ -277,27 +290,28 @@ local policy = declaration_word("policy",
     for _, name in ipairs { "service", "on", "handle" } do need(made.what, made.at, made, name) end
     if made.budget then check_budget(made) end
     if type(made.on) == "string" then made.on = { made.on } end
-    if #made.on == 0 then wrong(made.at, "%s: `on` names no event", made.what) end
+    if #made.on == 0 then wrong(within(made)("on"), "%s: `on` names no event", made.what) end
   end)
 
 -- by: "orderId"; { orderId = { Shipped = "orderId" } } where an event has the value in another field than its key; or
 -- { "orderId", "status" }, fields that the events have under the same names.
 local function check_by(made, fields)
-  local by, from = made.by, {}
+  local by, from, field = made.by, {}, nil
   if type(by) == "string" then
     by = { by }
   elseif by[1] == nil then
-    local field
     field, from = next(by)
     if type(field) ~= "string" or type(from) ~= "table" or next(by, field) ~= nil then
-      wrong(made.at, '%s: by names one field: by = "orderId", or by = { orderId = { Shipped = "orderId" } }', made.what)
+      wrong(within(made)("by"), '%s: by names one field: by = "orderId", or by = { orderId = { Shipped = "orderId" } }',
+        made.what)
     end
     by = { field }
   end
-  check_columns(made, "by", by, fields)
+  local at = inside(within(made), "by")
+  check_columns(made, "by", at, by, fields)
   for name in pairs(from) do
     if not made.on[name] then
-      wrong(made.at, '%s: by names the event "%s", which is not in on%s', made.what, tostring(name),
+      wrong(at(field, name), '%s: by names the event "%s", which is not in on%s', made.what, tostring(name),
         did_you_mean(name, made.on))
     end
   end
@@ -305,10 +319,11 @@ local function check_by(made, fields)
 end
 
 local function check_on(made)
-  if next(made.on) == nil then wrong(made.at, "%s: `on` names no event", made.what) end
+  if next(made.on) == nil then wrong(within(made)("on"), "%s: `on` names no event", made.what) end
   for name, fn in pairs(made.on) do
     if type(name) ~= "string" or type(fn) ~= "function" then
-      wrong(made.at, "%s: on is a table { Event = function(row, event) ... end }; its entry %s is a %s", made.what,
+      wrong(within(made)("on", name),
+        "%s: on is a table { Event = function(row, event) ... end }; its entry %s is a %s", made.what,
         tostring(name), type(fn))
     end
   end
@@ -322,7 +337,7 @@ local view = declaration_word("view",
     check_table(made)
     for _, field in ipairs(made.fields) do
       if field.unique then
-        wrong(made.at, '%s: field "%s" cannot be unique; a view has one row for each value of the field in `by`',
+        wrong(field.at, '%s: field "%s" cannot be unique; a view has one row for each value of the field in `by`',
           made.what, field.name)
       end
     end
@@ -339,7 +354,7 @@ local function check_source(made, source)
   for _, each in ipairs(source.fields) do declared[each.name] = true end
   for _, name in ipairs(names) do
     if not declared[name] then
-      wrong(made.at, '%s: by names the field "%s" of %s, which is not declared%s', made.what, tostring(name),
+      wrong(within(made)("by"), '%s: by names the field "%s" of %s, which is not declared%s', made.what, tostring(name),
         source.name, did_you_mean(name, declared))
     end
   end
@@ -383,43 +398,57 @@ local system_options = { services = "table", breakers = "table", config = "table
 local function allowed_hosts(at, http)
   check_options("http", at, http, { allow = "table" })
   for i, host in ipairs(http.allow or {}) do
-    if type(host) ~= "string" then wrong(at, "http.allow: entry %d must be a host or host:port in quotes", i) end
+    if type(host) ~= "string" then
+      wrong(at("allow", i), "http.allow: entry %d must be a host or host:port in quotes", i)
+    end
+    if not core.is_origin("http://" .. host) then
+      wrong(at("allow", i), 'http.allow: "%s" is neither a host nor host:port', host)
+    end
   end
   return http.allow or {}
 end
 
+-- at: of `services`, as a function.
+local function service_settings(at, key, settings)
+  check_name("services", at, key)
+  if key == "moontide" then wrong(at(key), 'service "moontide": the name is the host\'s') end
+  check_options("service " .. key, inside(at, key), settings, { store = "string", url = "string" })
+  if settings.store and settings.store ~= "sqlite" and settings.store ~= "memory" then
+    wrong(at(key, "store"), 'service %s: store "%s" is not available; there are "sqlite" and "memory"', key,
+      settings.store)
+  end
+  if settings.url and settings.url ~= "" and not core.is_origin(settings.url) then
+    wrong(at(key, "url"), 'services.%s.url: expected http://HOST:PORT, got "%s"', key, settings.url)
+  end
+  return { store = settings.store, url = settings.url or "" }
+end
+
 -- The system file's table.
-function declare.system(state, path, value, source)
-  local at = path .. ":1"
+function declare.system(state, path, value)
+  local at = table_at(path .. ":1", "return", "")
   if type(value) ~= "table" then wrong(at, "a system file returns a table, this one returned %s", type(value)) end
   check_options("system", at, value, system_options)
   local services = {}
   for key, settings in pairs(need("system", at, value, "services")) do
     if math.type(key) == "integer" then key, settings = settings, {} end
-    check_name("services", at, key)
-    if key == "moontide" then wrong(at, 'service "moontide": the name is the host\'s') end
-    check_options("service " .. key, at, settings, { store = "string", url = "string" })
-    if settings.store and settings.store ~= "sqlite" and settings.store ~= "memory" then
-      wrong(at, 'service %s: store "%s" is not available; there are "sqlite" and "memory"', key, settings.store)
-    end
-    services[key] = { store = settings.store, url = settings.url or "" }
+    services[key] = service_settings(inside(at, "services"), key, settings)
   end
-  if #list_of(services) > 256 then wrong(at, "system: more than 256 services") end
+  if #list_of(services) > 256 then wrong(at("services"), "system: more than 256 services") end
   local breakers = { default = guards.with_all_names {} }
   for name, settings in pairs(value.breakers or {}) do
-    check_name("breakers", at, name)
-    check_options("breakers." .. name, ("%s:%d"):format(path, guards.line_of(source, name)), settings, guards.options)
+    check_name("breakers", at("breakers"), name)
+    check_options("breakers." .. name, inside(at, "breakers", name), settings, guards.options)
     breakers[name] = guards.with_all_names(settings)
   end
   for i, line in ipairs(value.try or {}) do
-    if type(line) ~= "string" then wrong(at, "system: entry %d of try must be a text", i) end
+    if type(line) ~= "string" then wrong(at("try", i), "system: entry %d of try must be a text", i) end
   end
-  local front = gateway.check(at, value.gateway, { services = services, breakers = breakers })
+  local front = gateway.check(inside(at, "gateway"), value.gateway, { services = services, breakers = breakers })
   local json = value.json or {}
-  check_options("json", at, json, { indent = "boolean" })
+  check_options("json", inside(at, "json"), json, { indent = "boolean" })
   state.system = { services = services, breakers = breakers, config = value.config or {}, try = value.try or {},
-    json = { indent = json.indent or false }, http_allow = allowed_hosts(at, value.http or {}), gateway = front,
-    path = path, source = source }
+    json = { indent = json.indent or false }, http_allow = allowed_hosts(inside(at, "http"), value.http or {}),
+    gateway = front, at = at }
 end
 
 -- What a script file returned: one declaration or a list of them.
@@ -445,7 +474,7 @@ end
 
 local function check_service(state, made)
   if not state.system.services[made.service] then
-    wrong(made.at, '%s: service "%s" is not in the system file%s', made.what, made.service,
+    wrong(within(made)("service"), '%s: service "%s" is not in the system file%s', made.what, made.service,
       did_you_mean(made.service, state.system.services))
   end
 end
@@ -464,20 +493,22 @@ end
 local function check_store(state, made)
   local in_memory = state.system.services[made.service].store == "memory"
   if in_memory and made.kind == "resource" then
-    wrong(made.at, '%s: service "%s" has store = "memory", which holds views and nothing else', made.what,
-      made.service)
+    wrong(within(made)("service"), '%s: service "%s" has store = "memory", which holds views and nothing else',
+      made.what, made.service)
   end
   made.in_memory = in_memory and made.kind == "view"
 end
 
 -- What a policy or view waits for.
 local function check_events(made, events)
-  for _, name in ipairs(made.on) do
+  local at = within(made.view or made)
+  for i, name in ipairs(made.on) do
     if not events[name] then
-      wrong(made.at, '%s: event "%s" is not declared%s', made.what, tostring(name), did_you_mean(name, events))
+      wrong(at("on", made.view and name or i), '%s: event "%s" is not declared%s', made.what, tostring(name),
+        did_you_mean(name, events))
     end
     if made.key and made.key ~= events[name].key_field then
-      wrong(made.at, '%s: key = "%s", but the key of %s is "%s"', made.what, made.key, name, events[name].key_field)
+      wrong(at("key"), '%s: key = "%s", but the key of %s is "%s"', made.what, made.key, name, events[name].key_field)
     end
     if made.view then check_source(made.view, events[name]) end
   end

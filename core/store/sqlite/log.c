@@ -317,9 +317,10 @@ int store_tx_position(struct store_tx *tx, int64_t policy, int64_t high, const i
     return 0;
 }
 
-static int count_letters(struct store_session *ss, struct sqlite_rows *rows, struct err *err)
+static int count_by_policy(struct store_session *ss, enum sqlite_stmt_kind kind,
+                           struct sqlite_rows *rows, struct err *err)
 {
-    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, SQL_LETTER_COUNTS, err);
+    sqlite3_stmt *stmt = sqlite_stmts_fixed(&ss->conn, kind, err);
     if (!stmt)
         return -1;
     int rc;
@@ -330,15 +331,26 @@ static int count_letters(struct store_session *ss, struct sqlite_rows *rows, str
                                          sqlite3_column_int64(stmt, 2)};
     }
     sqlite3_reset(stmt);
-    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&ss->conn, rc, "count letters", err);
+    return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&ss->conn, rc, "count by policy", err);
 }
 
 int store_log_letter_counts(struct store_session *ss, struct arena *a,
                             struct store_letter_count **ret, size_t *ret_count, struct err *err)
 {
     struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter_count));
-    if (count_letters(ss, &rows, err) < 0 ||
-        (ss->memory && count_letters(ss->memory, &rows, err) < 0))
+    if (count_by_policy(ss, SQL_LETTER_COUNTS, &rows, err) < 0 ||
+        (ss->memory && count_by_policy(ss->memory, SQL_LETTER_COUNTS, &rows, err) < 0))
+        return -1;
+    *ret = rows.items;
+    *ret_count = rows.count;
+    return 0;
+}
+
+int store_log_held_counts(struct store_session *ss, struct arena *a,
+                          struct store_letter_count **ret, size_t *ret_count, struct err *err)
+{
+    struct sqlite_rows rows = sqlite_rows_of(a, sizeof(struct store_letter_count));
+    if (count_by_policy(ss, SQL_HELD_COUNTS, &rows, err) < 0)
         return -1;
     *ret = rows.items;
     *ret_count = rows.count;

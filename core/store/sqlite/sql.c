@@ -83,6 +83,8 @@ static const char *const system_sql[SQL_KINDS] = {
     [SQL_LETTER_READ] = LETTER_COLUMNS "WHERE l.id=?1",
     [SQL_LETTER_COUNTS] = "SELECT p.service,p.name,count(*) FROM _moontide_letters l"
                           " JOIN _moontide_policies p ON p.number=l.policy GROUP BY l.policy",
+    [SQL_HELD_COUNTS] = "SELECT p.service,p.name,count(*) FROM _moontide_held h"
+                        " JOIN _moontide_policies p ON p.number=h.policy GROUP BY h.policy",
     [SQL_TIMERS_READ] = "SELECT id,due,type,service,key,payload,correlation,cause,generation"
                         " FROM _moontide_timers"
                         " WHERE service NOT IN (SELECT service FROM _moontide_stopped)"

@@ -139,7 +139,7 @@ describe("BREAKER-2g loading", function()
     settings("enabled = 1", "scripts/systems/t.lua:5: breakers.guard: breaker option enabled must be true or false")
     settings("window = 'counts'", 'breaker option window must be "time", "count" or "consecutive"')
     settings('["circuitBreaker.requestVolumeTreshold"] = 5',
-      'scripts/systems/t.lua:4: breakers.guard: unknown option "circuitBreaker.requestVolumeTreshold"; ' ..
+      'scripts/systems/t.lua:5: breakers.guard: unknown option "circuitBreaker.requestVolumeTreshold"; ' ..
       'did you mean "circuitBreaker.requestVolumeThreshold"?')
     settings('["execution.isolation.strategy"] = "THREAD"', "there is SEMAPHORE only")
   end)

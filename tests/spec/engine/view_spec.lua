@@ -365,28 +365,28 @@ describe("SHOP-3e a wrong view is refused with its line", function()
   it("by", function()
     wrong([[fields = { integer "orderId" }, on = { Paid = function() end }]], 'option "by" is missing')
     wrong([[by = "orderid", fields = { integer "orderId" }, on = { Paid = function() end }]],
-      'by names the field "orderid", which is not declared; did you mean "orderId"')
+      'by names the field "orderid", which is not declared; did you mean "orderId"', 2)
     wrong([[by = { orderId = { Payd = "id" } }, fields = { integer "orderId" }, on = { Paid = function() end }]],
-      'by names the event "Payd", which is not in on; did you mean "Paid"')
+      'by names the event "Payd", which is not in on; did you mean "Paid"', 2)
     wrong([[by = { orderId = { Paid = "order" } }, fields = { integer "orderId" }, on = { Paid = function() end }]],
-      'by names the field "order" of Paid, which is not declared')
+      'by names the field "order" of Paid, which is not declared', 2)
     wrong([[by = { orderId = "id" }, fields = { integer "orderId" }, on = { Paid = function() end }]],
-      "by names one field")
+      "by names one field", 2)
   end)
 
   it("on", function()
     wrong([[by = "orderId", fields = { integer "orderId" } ]], 'option "on" is missing')
-    wrong([[by = "orderId", fields = { integer "orderId" }, on = {}]], "`on` names no event")
-    wrong([[by = "orderId", fields = { integer "orderId" }, on = { "Paid" }]], "Event = function")
+    wrong([[by = "orderId", fields = { integer "orderId" }, on = {}]], "`on` names no event", 2)
+    wrong([[by = "orderId", fields = { integer "orderId" }, on = { "Paid" }]], "Event = function", 2)
     wrong([[by = "orderId", fields = { integer "orderId" }, on = { Paidd = function() end }]],
-      'event "Paidd" is not declared; did you mean "Paid"')
+      'event "Paidd" is not declared; did you mean "Paid"', 2)
   end)
 
   it("what a view has not", function()
     wrong([[by = "orderId", fields = { integer "orderId" { unique = true } }, on = { Paid = function() end }]],
-      'field "orderId" cannot be unique')
+      'field "orderId" cannot be unique', 2)
     wrong([[by = "orderId", fields = { integer "orderId" }, on = { Paid = function() end }, on_create = error]],
-      'unknown option "on_create"')
+      'unknown option "on_create"', 2)
   end)
 
   it("where it stands, and what has its name already", function()
