@@ -23,35 +23,16 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import nginx  # noqa: E402
 import rules  # noqa: E402
+import systems  # noqa: E402
 from harness import BUILD, ROOT, Server, parse_metrics, request, scripts_copy  # noqa: E402
+from tools import DATA, number, say, siege, until_policies_are_done, wrk  # noqa: E402
 
-DATA = os.path.join(BUILD, "bench-data")  # beside the checkout: the disk is part of what is measured
 CONNECTIONS = [1, 8, 64, 256]
 ORDER = '{"bookId":"10","qty":"1","customerId":"1002"}'
 ITEM = '{"name":"a thing","qty":1}'
 
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
 # -- tools ---------------------------------------------------------------------------------------------------------
-
-
-def wrk_argv(address, path, connections, seconds, post):
-    argv = ["wrk", "-t", str(min(connections, os.cpu_count() or 2)), "-c", str(connections), "-d", f"{seconds}s",
-            "--timeout", "10s", "-s", os.path.join(HERE, "wrk.lua"), f"http://{address}{path}"]
-    return argv + (["--", "POST", post] if post else [])
-
-
-def wrk(address, path, connections, seconds, post=None):
-    """Accepted requests a second, p50 and p99 in ms, refused (>= 400) and broken requests."""
-    done = subprocess.run(wrk_argv(address, path, connections, seconds, post), capture_output=True, text=True,
-                          check=True)
-    result = json.loads(re.search(r"^RESULT (.*)$", done.stdout, re.MULTILINE).group(1))
-    result["rate"] = (result["requests"] - result["refused"]) / (result["us"] / 1e6)
-    result["p50"], result["p99"] = result["p50_us"] / 1000, result["p99_us"] / 1000
-    return result
 
 
 def quantile(numbers, q):
@@ -141,28 +122,15 @@ def measure_grid(seconds, reference, bench, market):
     for connections in CONNECTIONS:
         say(f"{connections} connections ...")
         for name, address, path, post in contestants:
-            grid[name][connections] = wrk(address, path, connections, seconds, post)
+            grid[name][connections] = wrk(address, path, connections, seconds, *(["POST", post] if post else []))
         grid["whole orders (POST /orders)"][connections] = measure_orders(seconds, market, connections, count)
     return grid
-
-
-def until_policies_are_done(market, seconds=300):
-    """The moment at which no policy has anything left to do. Reading the log to see it would take longer than the rest."""
-    deadline = time.monotonic() + seconds
-    while True:
-        left = sum(value for name, value in market.metrics().items()
-                   if name.startswith(("moontide_policy_behind", "moontide_policy_open")))
-        if left == 0:
-            return time.monotonic()
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"policies have {left} events left after {seconds} s")
-        time.sleep(0.01)
 
 
 def measure_orders(seconds, market, connections, count):
     before = count.whole_orders()[1]
     start = time.monotonic()
-    numbers = wrk(market.gateway, "/orders", connections, seconds, ORDER)
+    numbers = wrk(market.gateway, "/orders", connections, seconds, "POST", ORDER)
     end = until_policies_are_done(market)
     total, _ = count.until_whole()
     numbers["done_rate"] = (total - before) / (end - start)
@@ -192,7 +160,7 @@ def measure_catch_up(seconds):
     away = scripts_copy()
     shutil.rmtree(os.path.join(away, "policies"))
     server = Server("bookmarket", scripts=away, data=folder, build="release")
-    wrk(server.gateway, "/orders", 64, seconds, ORDER)
+    wrk(server.gateway, "/orders", 64, seconds, "POST", ORDER)
     server.kill9()
     server.close()
     start = time.monotonic()
@@ -207,17 +175,8 @@ def measure_catch_up(seconds):
 
 def run_siege(server, seconds, *options):
     """The load test that the original systems are described with: siege -c100 on POST /orders."""
-    home = os.path.join(DATA, "siege")
-    os.makedirs(home, exist_ok=True)
-    done = subprocess.run(["siege", "-c100", f"-t{seconds}S", *options, "--content-type", "application/json",
-                           f"http://{server.gateway}/orders POST {ORDER}"], capture_output=True, text=True,
-                          env={**os.environ, "HOME": home}, check=False)
-    text = done.stdout + done.stderr
-    numbers = {}
-    for name in ("availability", "transaction.rate", "longest.transaction"):
-        found = re.search(name + r'"?:\s*([\d.]+)', text, re.IGNORECASE)
-        numbers[name] = found.group(1) if found else "not reported"
-    return numbers
+    return siege(os.path.join(DATA, "siege"), f"http://{server.gateway}/orders POST {ORDER}", "-c100", f"-t{seconds}S",
+                 *options)
 
 
 def measure_late_siege(seconds):
@@ -268,10 +227,6 @@ def about():
     version = subprocess.run([os.path.join(BUILD, "moontide"), "version"], capture_output=True, text=True, check=False)
     return (f"{version.stdout.strip() or 'Moontide'}; {os.cpu_count()} cores of {model.group(1) if model else 'unknown'}; "
             f"Linux {platform.release()}; data on {kind}; {time.strftime('%Y-%m-%d')}")
-
-
-def number(value):
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def print_grid(grid):
@@ -330,13 +285,14 @@ def bench(seconds):
         grid = measure_grid(seconds, reference, bench_server, market)
         handler = commit_to_handler(market)
         say("siege ...")
-        siege = run_siege(market, seconds, "-b")
+        fast = run_siege(market, seconds, "-b")
         late = measure_late_siege(20 if seconds > 1 else 5)
         EventCount(market).until_whole()
         say("catching up ...")
         again = measure_catch_up(seconds)
     say("changing rules ...")
     reloads, loop = rules.measure_reloads(seconds), rules.measure_loop()
+    five = systems.measure(seconds, DATA)
     lone = grid["POST one row + event, durable"][1]
     print(about() + "\n")
     print_grid(grid)
@@ -355,16 +311,17 @@ def bench(seconds):
         ("orders waiting for their policies after a kill -9", number(again["made"])),
         ("start after it", f"{again['start_ms']:.0f} ms"),
         ("whole orders caught up a second", number(again["rate"])),
-        ("siege -c100 on POST /orders", f"{siege['transaction.rate']}/s, {siege['availability']} % available"),
+        ("siege -c100 on POST /orders", f"{fast['transaction_rate']}/s, {fast['availability']} % available"),
         ("the same, payment 400 to 620 ms late, breaker 610 ms",
-         f"{late['transaction.rate']}/s, {late['availability']} % available; longest {late['longest.transaction']} s; "
+         f"{late['transaction_rate']}/s, {late['availability']} % available; longest {late['longest_transaction']} s; "
          f"{late['timeouts']} too late, {late['others']} failed otherwise"),
         *rules.rows(reloads, loop),
     ])
+    systems.show(*five)
     with open(os.path.join(BUILD, "last-bench.json"), "w", encoding="utf-8") as file:
         json.dump({"grid": grid, "start_ms": start_ms, "rss_mib": memory, "sync_ms": sync, "handler_ms": handler,
-                   "catch_up": again, "siege": siege, "late_siege": late, "breakers_ns": breakers, "reloads": reloads,
-                   "loop": loop}, file, indent=1)
+                   "catch_up": again, "siege": fast, "late_siege": late, "breakers_ns": breakers, "reloads": reloads,
+                   "loop": loop, "systems": systems.numbers(*five)}, file, indent=1)
 
 
 def main():

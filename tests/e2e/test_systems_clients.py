@@ -19,6 +19,7 @@ RECORDED = {
         'http://localhost:8084/orders POST {"branchId":"1","sauceId":"1", "qty":10, "price":10000}'""",
     "concert": """siege -c100 -t60S -r10 -v --content-type "application/json"
         'http://localhost:8082/bookings/ POST {"concertId":1,"userId":1,"qty":5}'""",
+    "bookstore": """siege -c10 -t60S -v --content-type "application/json" 'http://localhost:8088/requestPayment?payment=1000'""",
     "bread": """siege -c100 -t20S -r10 -v --content-type "application/json"
         'http://localhost:8081/orders POST {"item":"cake","qty":1}'""",
 }
@@ -70,6 +71,14 @@ def siege_concert():
     rest(server, "/bookings", "/payments", "bookingId", None, bookings)
     rest(server, "/bookings", "/bookingHistories", "bookingId", None, bookings)
     assert server.letters() == []
+
+
+@case("SYSTEMS-7a siege of bookstore's VAN: every answer is a 200, and the breaker's own")
+def siege_bookstore():
+    server = Server("bookstore")
+    calls = siege(server)
+    breaker, = (one for one in server.admin("GET", "/admin/breakers").json["breakers"] if one["name"] == "van")
+    assert breaker["total"]["SUCCESS"] >= calls and breaker["state"] == "closed", breaker
 
 
 @case("SYSTEMS-7a siege of bread: every order is a 201, and is confirmed")
@@ -197,6 +206,31 @@ def walk_concert():
     counts = walk(server, api)
     assert {rel: counts[rel] for rel in ("concerts", "bookings", "payments", "users", "bookingHistories")} == {
         "concerts": 1, "bookings": 2, "payments": 2, "users": 1, "bookingHistories": 3}, counts
+
+
+@case("SYSTEMS-7b halchemy orders, stocks up, delivers and cancels in bookstore by links alone, and walks through all of it")
+def walk_bookstore():
+    server = Server("bookstore")
+    api = client(server)
+    home = api.home.get()
+    kim = add(api, "customers", {"customerName": "Kim"})
+    lua = add(api, "books", {"bookName": "Lua", "stock": 10})
+    customer, book = (int(one["_links"]["self"]["href"].rpartition("/")[2]) for one in (kim, lua))
+    orders = [add(api, "orders", {"customerId": customer, "bookId": book, "quantity": n, "payAmount": 1000})
+              for n in (3, 20, 5)]
+    settled(server)
+    assert [to(api, order, "self").get()["orderStatus"] for order in orders] == ["Shipped", "ORDERED", "Shipped"]
+    assert to(api, lua, "self").get()["stock"] == 2
+    for delivery in pages(api, home, "deliveries")[0]:
+        if delivery["deliveryStatus"] == "Shipped":
+            assert status(to(api, delivery, "self").patch({"deliveryStatus": "Delivered"})) == 200
+    assert status(to(api, orders[1], "self").delete()) == 204
+    settled(server)
+    rows = {row["orderId"]: (row["orderStatus"], row["deliveryStatus"]) for row in pages(api, home, "myPages")[0]}
+    assert sorted(rows.values()) == [("CANCELED", "CancelDelivery"), ("ORDERED", "Delivered"), ("ORDERED", "Delivered")], rows
+    counts = walk(server, api)
+    assert counts == {"customers": 1, "books": 1, "orders": 2, "deliverables": 3, "deliveries": 3, "payments": 3,
+                      "myPages": 3, "paymentHistories": 4}, counts
 
 
 @case("SYSTEMS-7b halchemy orders and cancels in bread by links alone; its second change of an old state is refused")

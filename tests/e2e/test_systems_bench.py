@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+"""tests/bench/systems.py still measures: a second of it, and what it prints. No figure is asserted."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from harness import ROOT, case, environment, main  # noqa: E402
+
+
+@case("SYSTEMS-7d the bench of the systems counts orders that are whole: all of bread's, and concert's with their payments",
+      seconds=120)
+def counts():
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "tests/bench/systems.py"), "--seconds", "1", "--build", "asan",
+                           "bread", "concert"], capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {cells[1]: cells[2:] for cells in ([cell.strip() for cell in line.split("|")]
+                                              for line in done.stdout.splitlines() if line.startswith("|"))}
+    made, whole = rows["bread"][2], rows["bread"][3]
+    assert int(made.replace(",", "")) > 0 and whole == f"{made} (status Confirmed)", rows
+    made, whole = rows["concert"][2], re.match(r"([\d,]+) \(status BookingApproved\)", rows["concert"][3])
+    assert 0 < int(whole.group(1).replace(",", "")) <= int(made.replace(",", "")), rows
+    sieges = [cells for name, cells in rows.items() if "`siege -c100`" in name]
+    assert sieges and all(float(cells[2]) > 0 for cells in sieges), rows
+
+
+if __name__ == "__main__":
+    main()
