@@ -10,6 +10,7 @@ A page is read from top to bottom in a fresh copy of scripts/, by the rules that
     ```lua      after "Make `FILE`" or "Save this as `FILE`" is that file; after any other naming of a file, a quotation of it
     <!-- undo --> takes the last change back
     other       is there to be read: a kind of block that READ_ONLY does not have fails
+    indented    lines of what the last commands printed, shortened; else NOT_SHOWN has its first line
 
 Times, correlation ids, ports and durations differ; all else must be as shown. What only reads is asked again until it
 shows what the page shows: effects of events come a little later.
@@ -36,10 +37,18 @@ NOT_TYPED = {
     "./dev test PATH-7a    # the cases whose name has this in it": "likewise",
     "./dev test --list     # every case with its last result": "likewise",
 }
+NOT_SHOWN = {
+    "# useradd --system --home /var/lib/moontide moontide": "root, and a user of the machine",
+    "[Unit]": "a file for systemd; its command line is that of `moontide help run`",
+    "# journalctl -u moontide -o cat | jq -r 'select(.level == \"error\") | [.ts, .msg, .script, .error] | @tsv'": "systemd",
+    "BREAKER          STATE   SUCCESS  FAILURE  TIMEOUT  REFUSED  LIMITED  IN FLIGHT": "counts of the last ten seconds",
+    "moontide: data folder is in use by process 27291 (data/bookmarket/moontide.lock); stop it, or name another folder with "
+    "--data DIR": "a process that the page does not start",
+}
 READ_ONLY = {"java": "Hystrix' side of a comparison", "mermaid": "a picture"}
 
 FILE = re.compile(r"`((?:scripts|tests)/[\w./-]+\.lua)`")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$|^<!-- (undo) -->$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$|^<!-- (undo) -->$|(?<=\n\n)((?:^    [^\n]*\n|\n(?=    ))+)", re.MULTILINE | re.DOTALL)
 WRITES = re.compile(r"\bcurl\b.* (-d|-X (?!GET))|\b(stop|start|set|retry|discard|activate|reload|rebuild|backup|init)\b|=\$\(|kill")
 VOLATILE = [
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+(Z|\+0000)"), "TIME"),
@@ -85,7 +94,7 @@ class Reader:
         os.symlink(binary(), os.path.join(self.folder, "build/moontide"))
         gateway = free_port()
         self.ports = [("8088", str(gateway)), ("8090", str(free_port((gateway,))))]
-        self.server, self.settings, self.printed, self.undo = None, [], [], []
+        self.server, self.settings, self.printed, self.undo, self.asked, self.since = None, [], [], [], [], 0
 
     # -- the server ----------------------------------------------------------------------------------------------
 
@@ -154,14 +163,22 @@ class Reader:
     def commands(self, text, expected):
         """Types the lines of a block; with expected, what they print is the next lines of it."""
         left = plain(expected) if expected is not None else None
+        self.asked, self.since = [], len(self.printed)
         for line in text.replace("\\\n", " ").splitlines():
             if not line.strip() or line.startswith("#"):
                 continue
+            if not WRITES.search(line):
+                self.asked.append(line)
             shown = ""
 
             def attempt(line=line):
                 nonlocal shown
-                shown = self.type(line, left is not None)
+                try:
+                    shown = self.type(line, left is not None)
+                except AssertionError as error:  # what only reads may have come too early
+                    assert not WRITES.search(line), error
+                    shown = str(error)
+                    return None
                 lines = plain(shown) if shown.strip() else []
                 if left is None or lines == left[:len(lines)] and (lines or "=$(" in line or WRITES.search(line) or
                                                                    "run" in line):
@@ -169,10 +186,10 @@ class Reader:
                 assert not WRITES.search(line), f"$ {line}\n{shown}\nbut the page shows\n" + "\n".join(left)
                 return None
             lines = self.until(attempt, lambda line=line: f"$ {line}\n{shown}\nbut the page shows\n" +
-                               "\n".join(left))  # noqa: B023
+                               "\n".join(left or []))  # noqa: B023
             if left is not None:
                 left = left[len(lines):]
-        assert not left, f"nothing printed this of the page:\n" + "\n".join(left)
+        assert not left, "nothing printed this of the page:\n" + "\n".join(left)
 
     # -- what is read --------------------------------------------------------------------------------------------
 
@@ -190,6 +207,21 @@ class Reader:
             everything = "\n".join(self.printed) + (self.server.stderr() if self.server else "")
             return wanted in "\n".join(plain(everything)) or None
         self.until(known, f"this was printed:\n{text}")
+
+    def shortened(self, text):
+        """Lines of what the last commands printed, in their order; some are left out."""
+        lines = plain(text)
+        if text.strip().split("\n")[0] in NOT_SHOWN:
+            return
+
+        def found():
+            printed = iter(plain("\n".join(self.printed[self.since:])))
+            if all(line in printed for line in lines):
+                return True
+            for line in self.asked:
+                self.type(line, True)
+            return None
+        self.until(found, lambda: f"this was not printed:\n{text}only\n" + "\n".join(self.printed[-3:]))
 
     def log_line(self, entry):
         text = json.dumps({k: v for k, v in entry.items() if k not in ("ts", "correlationId", "seq", "took_ms")})
@@ -239,12 +271,14 @@ class Reader:
         blocks = list(BLOCK.finditer(text))
         skip = None
         for index, block in enumerate(blocks):
-            kind, body, undo = block.groups()
+            kind, body, undo, indented = block.groups()
             before = text[:block.start()]
             paragraph = before.rstrip().rpartition("\n\n")[2]
             where = f"{page}:{before.count(chr(10)) + 1}"
             try:
-                if undo:
+                if indented:
+                    self.shortened(indented)
+                elif undo:
                     self.save(*self.undo.pop())
                 elif kind == "sh":
                     after = blocks[index + 1] if index + 1 < len(blocks) else None
