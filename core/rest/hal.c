@@ -5,6 +5,8 @@
 
 #include "base/json.h"
 
+#define ITEM_BYTES 400 /* of an ordinary item, without its address */
+
 /* ---- pieces ---- */
 
 static struct str take(struct arena *a, struct buf *out)
@@ -56,6 +58,7 @@ static void add_item_href(struct buf *out, const struct rest_shape *s, struct st
 void rest_hal_item(struct buf *out, const struct rest_shape *s, struct str base,
                    const struct store_row *row)
 {
+    buf_reserve(out, ITEM_BYTES + 2 * base.n); /* at once, for most of them */
     buf_addc(out, '{');
     for (int i = 0; i < s->table->field_count; i++) {
         buf_adds(out, s->keys[i]);

@@ -61,11 +61,13 @@ static void push_body(lua_State *L, struct request *r)
     convert_push_json(L, &j);
 }
 
-/* request("request"): { method, path, query, headers }; request("body"): the body. */
+/* request("request"): { method, path, query, headers }; request("body"): the body;
+ * request("whole"): the first with the second as its body. */
 static int core_request(lua_State *L)
 {
     struct request *r = request_of(L);
-    if (strcmp(luaL_checkstring(L, 1), "body") == 0) {
+    const char *what = luaL_checkstring(L, 1);
+    if (strcmp(what, "body") == 0) {
         push_body(L, r);
         return 1;
     }
@@ -78,6 +80,10 @@ static int core_request(lua_State *L)
     lua_setfield(L, -2, "query");
     push_headers(L, r->http);
     lua_setfield(L, -2, "headers");
+    if (strcmp(what, "whole") == 0) {
+        push_body(L, r);
+        lua_setfield(L, -2, "body");
+    }
     return 1;
 }
 

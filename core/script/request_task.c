@@ -148,7 +148,10 @@ static int route_enter(lua_State *L, struct task *t)
     struct request *r = t->owner;
     push_dispatch(L, t->host, "route");
     push_member(L, t->host->routes_ref, r->endpoint->route->number);
-    lua_createtable(L, (int)r->match.param_count, 0);
+    if (r->match.param_count > 0)
+        lua_createtable(L, (int)r->match.param_count, 0);
+    else
+        lua_pushnil(L);
     for (size_t i = 0; i < r->match.param_count; i++) {
         push_str(L, r->match.params[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);

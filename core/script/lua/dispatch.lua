@@ -24,9 +24,9 @@ local context_mark = {
   end,
 }
 
--- context.request and context.body are made when they are asked for.
-local function new_context(service, correlation_id)
-  return setmetatable({ service = service, correlation_id = correlation_id }, context_mark)
+-- context.request, unless it is there already, and context.body are made when they are asked for.
+local function new_context(service, correlation_id, request)
+  return setmetatable({ service = service, correlation_id = correlation_id, request = request }, context_mark)
 end
 
 -- guard(context, action) refuses by raising.
@@ -122,17 +122,28 @@ local actions = { GET = "read", HEAD = "read", OPTIONS = "read", POST = "create"
   DELETE = "delete" }
 
 local function named_params(route, values)
-  local named = {}
-  for i, name in ipairs(route.params) do named[name] = values[i] end
+  local named, names = {}, route.params
+  for i = 1, #names do named[names[i]] = values[i] end
   return named
 end
 
--- A route over HTTP: status, media type, text, headers.
-function dispatch.route(route, params, service, correlation_id)
+-- Without a guard nobody can have looked at the request before, and it is made at once.
+local function begin_route(route, service, correlation_id)
+  if not route.guard then
+    local request = core.request("whole")
+    return request, new_context(service, correlation_id, request)
+  end
   local context = new_context(service, correlation_id)
-  ask(route, context, actions[route.method])
-  local request, headers, status = context.request, nil, 200
-  request.params, request.body = named_params(route, params), request.body
+  route.guard(context, actions[route.method])
+  context.request.body = context.request.body
+  return context.request, context
+end
+
+-- A route over HTTP: status, media type, text, headers. params: nil if its path has none.
+function dispatch.route(route, params, service, correlation_id)
+  local request, context = begin_route(route, service, correlation_id)
+  local headers, status = nil, 200
+  request.params = named_params(route, params)
   local value = route.handle(request, context)
   if getmetatable(value) == core.response_mark then
     status, headers, value = value.status, value.headers, value.body
