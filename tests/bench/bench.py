@@ -24,6 +24,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import nginx  # noqa: E402
 import rules  # noqa: E402
 import systems  # noqa: E402
+import tickets  # noqa: E402
 from harness import BUILD, ROOT, Server, parse_metrics, request, scripts_copy  # noqa: E402
 from tools import DATA, number, say, siege, until_policies_are_done, wrk  # noqa: E402
 
@@ -293,6 +294,8 @@ def bench(seconds):
     say("changing rules ...")
     reloads, loop = rules.measure_reloads(seconds), rules.measure_loop()
     five = systems.measure(seconds, DATA)
+    say("the rush on one concert ...")
+    rushes = tickets.measure(seconds, DATA)
     lone = grid["POST one row + event, durable"][1]
     print(about() + "\n")
     print_grid(grid)
@@ -316,12 +319,13 @@ def bench(seconds):
          f"{late['transaction_rate']}/s, {late['availability']} % available; longest {late['longest_transaction']} s; "
          f"{late['timeouts']} too late, {late['others']} failed otherwise"),
         *rules.rows(reloads, loop),
+        *tickets.rows(rushes),
     ])
     systems.show(*five)
     with open(os.path.join(BUILD, "last-bench.json"), "w", encoding="utf-8") as file:
         json.dump({"grid": grid, "start_ms": start_ms, "rss_mib": memory, "sync_ms": sync, "handler_ms": handler,
                    "catch_up": again, "siege": fast, "late_siege": late, "breakers_ns": breakers, "reloads": reloads,
-                   "loop": loop, "systems": systems.numbers(*five)}, file, indent=1)
+                   "loop": loop, "systems": systems.numbers(*five), "tickets": rushes}, file, indent=1)
 
 
 def main():

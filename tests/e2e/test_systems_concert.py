@@ -105,10 +105,12 @@ def cancel():
     assert tickets(server, moon) == 99
 
 
-@case("SYSTEMS-2c payment is slow, then stopped: the booking is a 201 without a payment, which follows by itself, "
+@case("SYSTEMS-2c payment is slower than 610 ms, then stopped: the booking is a 201 without a payment, which follows by itself, "
       "also after kill -9")
 def deferred():
     server = office()
+    conf = server.admin("GET", "/admin/breakers").json["breakers"][0]["conf"]
+    assert (conf["timeout_ms"], conf["limit"]) == (610, 200), conf
     moon = concert(server, 10)
     server.faults(payment={"delay_ms": 2000})
     slow = book(server, moon)
