@@ -4,6 +4,7 @@
 #include "app/worker.h"
 
 #include "base/mem.h"
+#include "script/passage.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -44,6 +45,12 @@ static void serve(void *ctx, struct http_exchange *x)
 {
     struct worker *w = ctx;
     request_serve(w->host, x);
+}
+
+static bool streams(void *ctx, const struct http_request *head, struct arena *a)
+{
+    struct worker *w = ctx;
+    return passage_streams(w->host, head, a);
 }
 
 /* ---- ending, on the worker's thread ---- */
@@ -328,6 +335,7 @@ static int open_parts(struct worker *w, lua_State *L, struct err *err)
     w->server = http_server_new(w->loop, c->listen_fd, &c->limits, serve, w, err);
     if (w->server == NULL)
         return -1;
+    http_server_stream_bodies(w->server, streams);
     http_share_join(c->share, c->number, w->server, w->mailbox);
     return 0;
 }

@@ -128,7 +128,7 @@ static struct answer answer_to(struct http_exchange *x, int status, struct str c
                                const struct http_header *headers, size_t header_count)
 {
     assert(status >= 200 && status <= 599 && !x->streaming);
-    x->keep_alive = !http_conn_should_close(x->conn, x->keep_alive);
+    x->keep_alive = !http_conn_should_close(x->conn, x->keep_alive && (!x->open || x->complete));
     return (struct answer){.status = status,
                            .minor = x->request->minor,
                            .content_type = content_type,

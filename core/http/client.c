@@ -62,6 +62,8 @@ void http_call_set_deadline(struct http_call *call, int64_t at_ns)
 {
     struct loop *loop = call->client->conf.loop;
     call->deadline_ns = at_ns;
+    if (call->link == NULL || !call->link->connected)
+        return; /* the timer is the connection's */
     if (at_ns == INT64_MAX)
         loop_timer_stop(loop, &call->timer);
     else
@@ -141,7 +143,8 @@ static void call_open(struct http_call *call)
 
 static void call_try(struct http_call *call)
 {
-    if (!call->repeated && http_link_take(call) != NULL) {
+    bool fresh = call->repeated || call->streams; /* what was streamed cannot be repeated */
+    if (!fresh && http_link_take(call) != NULL) {
         loop_timer_start(call->client->conf.loop, &call->timer, call->deadline_ns);
         http_link_send(call->link);
         return;
@@ -236,7 +239,9 @@ static void write_head(struct buf *out, const struct http_call_conf *conf)
         buf_adds(out, conf->headers[i].value);
         buf_lit(out, "\r\n");
     }
-    if (conf->streams)
+    if (conf->streams && conf->body_bytes > 0)
+        buf_addf(out, "Content-Length: %llu\r\n", (unsigned long long)conf->body_bytes);
+    else if (conf->streams)
         buf_lit(out, "Transfer-Encoding: chunked\r\n");
     else if (conf->has_body || conf->body.n > 0)
         buf_addf(out, "Content-Length: %zu\r\n", conf->body.n);
@@ -263,6 +268,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
     call->answer_limit = conf->answer_bytes;
     call->deadline_ns = conf->deadline_ns;
     call->streams = conf->streams;
+    call->chunked = conf->streams && conf->body_bytes == 0;
     call->finished = !conf->streams;
     call->repeatable = is_idempotent(conf);
     call->response.headers = xcalloc((size_t)c->conf.headers_max, sizeof(struct http_header));
@@ -306,10 +312,13 @@ bool http_call_write(struct http_call *call, struct str piece)
     assert(call->streams && !call->finished);
     if (piece.n == 0)
         return true;
-    int n = snprintf(size, sizeof(size), "%zx\r\n", piece.n);
-    send_piece(call, (struct str){size, (size_t)n});
+    if (call->chunked) {
+        int n = snprintf(size, sizeof(size), "%zx\r\n", piece.n);
+        send_piece(call, (struct str){size, (size_t)n});
+    }
     send_piece(call, piece);
-    send_piece(call, STR("\r\n"));
+    if (call->chunked)
+        send_piece(call, STR("\r\n"));
     size_t waiting =
         call->link != NULL && call->link->connected ? http_link_waiting(call->link) : call->body.n;
     call->stalled = waiting > call->client->conf.piece_bytes;
@@ -319,7 +328,8 @@ bool http_call_write(struct http_call *call, struct str piece)
 void http_call_finish(struct http_call *call)
 {
     assert(call->streams && !call->finished);
-    send_piece(call, STR("0\r\n\r\n"));
+    if (call->chunked)
+        send_piece(call, STR("0\r\n\r\n"));
     call->finished = true;
 }
 

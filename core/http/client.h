@@ -69,7 +69,8 @@ struct http_call_conf {
     size_t header_count;
     struct str body;
     bool has_body;       /* Content-Length is sent also for an empty one */
-    bool streams;        /* the body follows by http_call_write; it is sent in chunks */
+    bool streams;        /* the body follows by http_call_write, over a connection of its own */
+    uint64_t body_bytes; /* of a streamed body: its length; 0: unknown, it is sent in chunks */
     size_t answer_bytes; /* the most that the body of an answer may have; 0: no limit */
     int64_t deadline_ns; /* of everything, by the loop's clock */
 };
@@ -81,7 +82,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
                                   struct err *err);
 /* Forgets the call and closes its connection; nothing runs for it any more. */
 void http_call_cancel(struct http_call *call);
-/* Moves the deadline of what is left, from on_head on; INT64_MAX: none. */
+/* Moves the deadline of what is left; INT64_MAX, from on_head on: none. */
 void http_call_set_deadline(struct http_call *call, int64_t at_ns);
 /* No further pieces (but the one under way) until resume: what comes waits in the kernel. */
 void http_call_pause(struct http_call *call);

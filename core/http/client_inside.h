@@ -56,7 +56,7 @@ struct http_call {
     struct http_addresses addresses;
     int address; /* the one being tried */
     struct http_link *link;
-    bool streams, finished, paused, repeatable, repeated, stalled;
+    bool streams, chunked, finished, paused, repeatable, repeated, stalled;
 };
 
 /* A connection (client_link.c). */

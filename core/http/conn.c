@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a connection. Only conn_run moves it on, called from the loop alone, never from a
  * handler or an answer: so a client that pipelines ten thousand requests grows no stack, and a
- * connection is freed in one place only. Answers leave by send(2) when nothing waits before them,
- * which saves the event loop two system calls each. */
+ * connection is freed in one place only. */
 #include "http/conn.h"
 
 #include <event2/buffer.h>
@@ -10,13 +9,11 @@
 #include <event2/event.h>
 
 #include <assert.h>
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define REQUESTS_PER_TURN 64
@@ -105,7 +102,8 @@ static void detach(struct http_exchange *x)
         x->on_drain(x);
 }
 
-static bool handle(struct http_conn *c)
+/* What has no body, or one that has been read; or streamed, with its body to come. */
+static bool handle(struct http_conn *c, bool streamed)
 {
     struct http_request *request;
     struct buf body;
@@ -116,11 +114,13 @@ static bool handle(struct http_conn *c)
     x->request = request;
     x->body = body;
     x->keep_alive = c->parse.keep_alive;
+    x->streamed = x->open = streamed;
+    x->body_length = c->parse.length;
     c->exchange = x;
     c->state = HTTP_CONN_HANDLING;
     c->read_deadline_ns = INT64_MAX;
     c->server->handler(c->server->ctx, x);
-    return c->state != HTTP_CONN_HANDLING;
+    return streamed || c->state != HTTP_CONN_HANDLING;
 }
 
 /* --- reading --- */
@@ -176,17 +176,30 @@ static void set_body_deadline(struct http_conn *c)
     set_read_deadline(c, idle_ns < last_ns ? idle_ns : last_ns);
 }
 
-static bool accept_head(struct http_conn *c)
+static void ask_for_body(struct http_conn *c)
 {
-    c->began = true;
-    evbuffer_drain(input_of(c), c->parse.head_bytes);
-    if (!c->parse.has_body)
-        return handle(c);
-    c->state = HTTP_CONN_BODY;
-    c->body_began_ns = loop_now_ns(c->server->loop);
     set_body_deadline(c);
     if (c->parse.expects_continue && evbuffer_get_length(input_of(c)) == 0)
         buf_lit(http_conn_out(c), "HTTP/1.1 100 Continue\r\n\r\n");
+    c->parse.expects_continue = false;
+}
+
+static bool accept_head(struct http_conn *c)
+{
+    struct http_server *s = c->server;
+    c->began = true;
+    evbuffer_drain(input_of(c), c->parse.head_bytes);
+    if (!c->parse.has_body)
+        return handle(c, false);
+    bool streamed =
+        http_parse_can_stream(&c->parse) && s->streams(s->ctx, c->parse.request, c->parse.arena);
+    if (http_parse_go_on(&c->parse, streamed) == HTTP_PARSE_REFUSED)
+        return refuse(c);
+    c->body_began_ns = c->paused_ns = loop_now_ns(s->loop);
+    if (streamed)
+        return handle(c, true);
+    c->state = HTTP_CONN_BODY;
+    ask_for_body(c);
     return true;
 }
 
@@ -216,6 +229,21 @@ static bool step_head(struct http_conn *c, int *budget)
     }
 }
 
+/* A piece of a streamed body, to whom it may concern; who may answer, or read no further. */
+static bool hand_on(struct http_conn *c, bool complete)
+{
+    struct http_exchange *x = c->exchange;
+    struct buf piece = c->parse.body;
+    c->parse.body = (struct buf)BUF_INIT;
+    x->complete = complete;
+    if (complete)
+        c->read_deadline_ns = INT64_MAX;
+    if (piece.n > 0)
+        x->on_body(x, buf_str(&piece));
+    buf_deinit(&piece);
+    return true;
+}
+
 static bool step_body(struct http_conn *c)
 {
     struct evbuffer *in = input_of(c);
@@ -227,10 +255,28 @@ static bool step_body(struct http_conn *c)
     set_body_deadline(c);
     const char *data = (const char *)evbuffer_pullup(in, (ev_ssize_t)n);
     enum http_parse_verdict verdict = http_parse_body(&c->parse, data, n, &used);
+    if (verdict == HTTP_PARSE_REFUSED && c->exchange) {
+        c->dead = true; /* its answer may have begun */
+        return false;
+    }
     if (verdict == HTTP_PARSE_REFUSED)
         return refuse(c);
     evbuffer_drain(in, used);
-    return verdict == HTTP_PARSE_DONE ? handle(c) : true;
+    if (!c->exchange)
+        return verdict == HTTP_PARSE_DONE ? handle(c, false) : true;
+    return hand_on(c, verdict == HTTP_PARSE_DONE);
+}
+
+static bool step_streamed(struct http_conn *c)
+{
+    struct http_exchange *x = c->exchange;
+    if (!x->open || !x->on_body)
+        return false;
+    if (!x->complete)
+        return step_body(c);
+    x->open = false;
+    x->on_body(x, (struct str){NULL, 0});
+    return true;
 }
 
 static bool step(struct http_conn *c, int *budget)
@@ -239,6 +285,8 @@ static bool step(struct http_conn *c, int *budget)
         return false;
     if (c->state == HTTP_CONN_HEAD)
         return step_head(c, budget);
+    if (c->state == HTTP_CONN_HANDLING)
+        return step_streamed(c);
     return c->state == HTTP_CONN_BODY && step_body(c);
 }
 
@@ -388,6 +436,12 @@ static void on_timer(struct loop_timer *t)
 
 /* --- beginning --- */
 
+static void begin_request(struct http_conn *c)
+{
+    http_parse_begin(&c->parse, &c->server->limits);
+    c->parse.may_stream = c->server->streams != NULL;
+}
+
 static struct http_conn *conn_new(struct http_server *s, int fd)
 {
     const struct http_limits *limits = &s->limits;
@@ -400,7 +454,7 @@ static struct http_conn *conn_new(struct http_server *s, int fd)
     c->fd = fd;
     c->timer.fn = on_timer;
     c->again.fn = on_again;
-    http_parse_begin(&c->parse, limits);
+    begin_request(c);
     bufferevent_setcb(bev, on_ready, on_ready, on_event, c);
     bufferevent_setwatermark(bev, EV_WRITE, limits->output_high_bytes / 4, 0);
     bufferevent_set_max_single_read(bev, READ_BYTES);
@@ -467,71 +521,25 @@ bool http_conn_is_idle(const struct http_conn *c)
            http_conn_pending(c) == 0;
 }
 
-struct buf *http_conn_out(struct http_conn *c)
-{
-    struct http_server *s = c->server;
-    if (s->out_conn && s->out_conn != c)
-        http_conn_flush(s->out_conn, (struct str){NULL, 0});
-    s->out_conn = c;
-    return &s->out;
-}
-
-static size_t send_now(struct http_conn *c, struct str head, struct str tail)
-{
-    struct iovec parts[2] = {{(void *)head.p, head.n}, {(void *)tail.p, tail.n}};
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = tail.n > 0 ? 2 : 1};
-    if (c->dead || waiting_bytes(c) > 0)
-        return 0;
-    ssize_t n = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n >= 0)
-        return (size_t)n;
-    if (errno != EAGAIN && errno != EINTR) {
-        c->dead = true;
-        loop_defer(c->server->loop, &c->again);
-    }
-    return 0;
-}
-
-static void queue_rest(struct http_conn *c, struct str part, size_t sent)
-{
-    if (!c->dead && sent < part.n)
-        evbuffer_add(output_of(c), part.p + sent, part.n - sent);
-}
-
-void http_conn_flush(struct http_conn *c, struct str tail)
-{
-    struct http_server *s = c->server;
-    struct str head = {NULL, 0};
-    if (s->out_conn == c)
-        head = buf_str(&s->out);
-    if (head.n + tail.n == 0)
-        return;
-    size_t sent = send_now(c, head, tail);
-    queue_rest(c, head, sent);
-    queue_rest(c, tail, sent > head.n ? sent - head.n : 0);
-    if (s->out_conn != c)
-        return;
-    s->out_conn = NULL;
-    buf_clear(&s->out);
-}
-
-void http_conn_queue(struct http_conn *c, struct str data)
-{
-    http_conn_flush(c, (struct str){NULL, 0});
-    queue_rest(c, data, 0);
-}
-
-size_t http_conn_pending(const struct http_conn *c)
-{
-    size_t assembled = c->server->out_conn == c ? c->server->out.n : 0;
-    return waiting_bytes(c) + assembled;
-}
-
 bool http_conn_should_close(const struct http_conn *c, bool keep_alive)
 {
     if (!keep_alive)
         return true;
     return c->server->draining && evbuffer_get_length(input_of(c)) == 0;
+}
+
+void http_conn_read_body(struct http_conn *c, bool on)
+{
+    int64_t now_ns = loop_now_ns(c->server->loop);
+    if (!on) {
+        c->paused_ns = now_ns;
+        c->read_deadline_ns = INT64_MAX; /* the client is not to blame */
+        return;
+    }
+    c->body_began_ns += now_ns - c->paused_ns;
+    if (!c->exchange->complete)
+        ask_for_body(c);
+    loop_defer(c->server->loop, &c->again);
 }
 
 void http_conn_answered(struct http_conn *c, bool keep_alive)
@@ -542,7 +550,7 @@ void http_conn_answered(struct http_conn *c, bool keep_alive)
     c->began = false;
     c->read_deadline_ns = INT64_MAX;
     c->state = keep_alive ? HTTP_CONN_HEAD : HTTP_CONN_CLOSING;
-    http_parse_begin(&c->parse, &s->limits);
+    begin_request(c);
     if (s->running == c)
         return; /* which goes on when the handler returns */
     http_conn_flush(c, (struct str){NULL, 0});

@@ -34,7 +34,7 @@ struct http_conn {
     int64_t read_deadline_ns;       /* INT64_MAX: none */
     int64_t write_deadline_ns;      /* meaningful while output waits */
     int64_t look_ns;                /* meaningful while full: when to look for its end */
-    int64_t body_began_ns;
+    int64_t body_began_ns, paused_ns;
     size_t lingered_bytes;
     bool began;   /* a byte of the request being read has come */
     bool served;  /* there was an answer before */
@@ -60,6 +60,13 @@ struct http_exchange {
     bool stalled;  /* a write returned false, on_drain is due */
     bool sized;    /* of a stream: length is how much will follow */
     size_t length;
+
+    /* Of a request that was handled before its body came (http_server_stream_bodies). */
+    void (*on_body)(struct http_exchange *x, struct str piece); /* NULL: not read now */
+    uint64_t body_length;
+    bool streamed; /* it is one */
+    bool open;     /* on_body has not been told the end */
+    bool complete; /* but all of it has come */
 };
 
 /* A server as the other workers see it (share.c). */
@@ -75,6 +82,7 @@ struct http_server {
     struct http_share_slot *slot; /* NULL: it shares with nobody */
     struct http_limits limits;
     http_handler_fn *handler;
+    http_streams_fn *streams; /* or NULL */
     void *ctx;
     struct event *accept_event; /* owned; NULL once it drains */
     struct loop_timer accept_pause;
@@ -109,6 +117,8 @@ void http_conn_queue(struct http_conn *c, struct str data);
 size_t http_conn_pending(const struct http_conn *c);
 /* True if an answer begun now should be the last of the connection. */
 bool http_conn_should_close(const struct http_conn *c, bool keep_alive);
+/* Reads on in the body of its exchange, or stops to. */
+void http_conn_read_body(struct http_conn *c, bool on);
 /* The exchange is over. */
 void http_conn_answered(struct http_conn *c, bool keep_alive);
 

@@ -313,12 +313,13 @@ static int on_headers_complete(llhttp_t *parser)
     }
     if (check_framing(p, &f))
         return -1;
-    if (parser->content_length > p->limits->body_bytes)
+    p->length = parser->flags & F_CHUNKED ? 0 : parser->content_length;
+    if (p->length > p->limits->body_bytes && !p->may_stream)
         return refuse_in_callback(p, 413, "the body is too large");
     p->keep_alive = llhttp_should_keep_alive(parser);
-    p->has_body = (parser->flags & F_CHUNKED) || parser->content_length > 0;
-    if (!(parser->flags & F_CHUNKED) && p->has_body && parser->content_length <= SMALL_BODY_BYTES)
-        p->body_space = arena_alloc(p->arena, parser->content_length);
+    p->has_body = (parser->flags & F_CHUNKED) || p->length > 0;
+    if (p->length > 0 && p->length <= SMALL_BODY_BYTES)
+        p->body_space = arena_alloc(p->arena, p->length);
     parser->upgrade = 0; /* no other protocol is spoken here: an offer to change is passed over */
     return 0;
 }
@@ -328,7 +329,7 @@ static int on_headers_complete(llhttp_t *parser)
 static int on_body(llhttp_t *parser, const char *at, size_t n)
 {
     struct http_parse *p = parser->data;
-    if (n > p->limits->body_bytes - p->body_bytes)
+    if (!p->streamed && n > p->limits->body_bytes - p->body_bytes)
         return refuse_in_callback(p, 413, "the body is too large");
     if (p->body_space)
         memcpy(p->body_space + p->body_bytes, at, n);
@@ -341,7 +342,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t n)
 static int on_chunk_header(llhttp_t *parser)
 {
     struct http_parse *p = parser->data;
-    if (parser->content_length > p->limits->body_bytes - p->body_bytes)
+    if (!p->streamed && parser->content_length > p->limits->body_bytes - p->body_bytes)
         return refuse_in_callback(p, 413, "the body is too large");
     if (parser->content_length > 0)
         return 0;
@@ -375,6 +376,8 @@ static enum http_parse_verdict refuse_by_parser(struct http_parse *p)
 
 static enum http_parse_verdict finish(struct http_parse *p)
 {
+    if (p->streamed)
+        return HTTP_PARSE_DONE;
     struct str body =
         p->body_space ? (struct str){p->body_space, p->body_bytes} : buf_str(&p->body);
     p->request->body = body;
@@ -463,6 +466,20 @@ void http_parse_begin(struct http_parse *p, const struct http_limits *limits)
 {
     memset(p, 0, sizeof(*p));
     p->limits = limits;
+}
+
+bool http_parse_can_stream(const struct http_parse *p)
+{
+    return p->has_body && p->may_stream && p->body_space == NULL;
+}
+
+enum http_parse_verdict http_parse_go_on(struct http_parse *p, bool streamed)
+{
+    assert(!streamed || http_parse_can_stream(p));
+    p->streamed = streamed;
+    if (!streamed && p->length > p->limits->body_bytes)
+        return refuse(p, 413, "the body is too large");
+    return HTTP_PARSE_MORE;
 }
 
 void http_parse_deinit(struct http_parse *p)

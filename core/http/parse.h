@@ -31,6 +31,9 @@ struct http_parse {
     bool keep_alive;
     bool expects_continue;
     bool has_body;
+    uint64_t length; /* of the body; 0: not known before its end */
+    bool may_stream; /* set after http_parse_begin: a body over the limit may yet be streamed */
+    bool streamed;   /* what was read of the body lies in `body`, to be taken piece by piece */
     bool in_trailers;
     bool complete;
     int trailer_state;
@@ -50,6 +53,12 @@ enum http_parse_verdict {
 
 /* Ready for the next request. Borrows limits; p is zeroed or was taken from. */
 void http_parse_begin(struct http_parse *p, const struct http_limits *limits);
+/* Both after a head with has_body, of a p that may_stream. Small bodies of known length are not
+ * worth streaming. */
+bool http_parse_can_stream(const struct http_parse *p);
+/* Goes on with the body, streamed or whole: HTTP_PARSE_MORE, or a refusal of a whole one that is
+ * too large. */
+enum http_parse_verdict http_parse_go_on(struct http_parse *p, bool streamed);
 void http_parse_deinit(struct http_parse *p);
 /* data is all the input there is, from the first byte of the request; called again with more of the
  * same. */

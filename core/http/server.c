@@ -185,6 +185,11 @@ struct http_server *http_server_new(struct loop *l, int listen_fd, const struct 
     return s;
 }
 
+void http_server_stream_bodies(struct http_server *s, http_streams_fn *fn)
+{
+    s->streams = fn;
+}
+
 void http_server_free(struct http_server *s)
 {
     if (!s)
@@ -256,4 +261,23 @@ void *http_exchange_data(const struct http_exchange *x)
 void http_exchange_on_gone(struct http_exchange *x, void (*fn)(struct http_exchange *x))
 {
     x->on_gone = fn;
+}
+
+bool http_exchange_is_streamed(const struct http_exchange *x)
+{
+    return x->streamed;
+}
+
+uint64_t http_exchange_length(const struct http_exchange *x)
+{
+    return x->body_length;
+}
+
+void http_exchange_read(struct http_exchange *x,
+                        void (*fn)(struct http_exchange *x, struct str piece))
+{
+    bool was_read = x->on_body != NULL;
+    x->on_body = fn;
+    if (x->conn != NULL && x->open && was_read != (fn != NULL))
+        http_conn_read_body(x->conn, fn != NULL);
 }

@@ -38,8 +38,13 @@ struct http_limits {
  * dropped. */
 struct http_exchange;
 
-/* Called with a complete request. The handler answers exactly once, at once or later, from the
- * server's thread. */
+/* Shall the request be handled at once, its body following in pieces of any number? Asked about
+ * those whose body is not small; all of the head is there, and an arena for the time of the call.
+ */
+typedef bool http_streams_fn(void *ctx, const struct http_request *head, struct arena *a);
+
+/* Called with a complete request, or the head of one whose body follows. The handler answers
+ * exactly once, at once or later, from the server's thread. */
 typedef void http_handler_fn(void *ctx, struct http_exchange *x);
 
 /* Opens a listening TCP socket (SO_REUSEADDR, non-blocking). Port 0 picks a free one; ret_address
@@ -50,6 +55,8 @@ int http_listen(struct str address, struct buf *ret_address, struct err *err);
 /* Borrows loop and ctx; does not own listen_fd. Returns owned. Accepts at once. */
 struct http_server *http_server_new(struct loop *l, int listen_fd, const struct http_limits *limits,
                                     http_handler_fn *handler, void *ctx, struct err *err);
+/* From now on asks fn, with the server's ctx, which bodies are streamed; without it none is. */
+void http_server_stream_bodies(struct http_server *s, http_streams_fn *fn);
 /* Closes everything at once; every exchange must have been answered or is told gone. */
 void http_server_free(struct http_server *s);
 /* Stops accepting, closes idle connections, lets those with requests end with "Connection: close".
@@ -67,3 +74,12 @@ void *http_exchange_data(const struct http_exchange *x);
 /* fn runs once if the client goes away before the answer is complete (or shuts its sending half,
  * which looks the same; an answer given nevertheless is still sent then). */
 void http_exchange_on_gone(struct http_exchange *x, void (*fn)(struct http_exchange *x));
+/* Does, or did, the body follow its head? Then the request's `body` is empty, and an answer given
+ * before the end of the body ends the connection. */
+bool http_exchange_is_streamed(const struct http_exchange *x);
+/* Of a streamed body: the length that the client gave it; 0: none. */
+uint64_t http_exchange_length(const struct http_exchange *x);
+/* Reads a streamed body: fn gets its pieces, from the loop, and an empty one at the end; NULL stops
+ * that, and what comes waits in the kernel. A body that goes wrong is a client that goes away. */
+void http_exchange_read(struct http_exchange *x,
+                        void (*fn)(struct http_exchange *x, struct str piece));

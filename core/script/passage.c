@@ -268,6 +268,17 @@ static void answer_preflight(struct request *r, enum http_cors_verdict verdict)
     request_answer(r);
 }
 
+bool passage_streams(const struct host *h, const struct http_request *http, struct arena *a)
+{
+    const struct gateway *g = h->program->front;
+    struct http_gateway_match m;
+    if (g == NULL || g->table == NULL)
+        return false;
+    http_gateway_match(g->table, http, a, &m);
+    const struct gateway_route *route = m.target;
+    return route != NULL && (route->service == NULL || !route->service->here);
+}
+
 void passage_begin(struct request *r)
 {
     const struct gateway *g = r->host->program->front;
@@ -290,7 +301,8 @@ void passage_begin(struct request *r)
 static bool wants_retry(const struct passage *p, int status)
 {
     const struct gateway_retry *retry = &p->route->retry;
-    if (p->retries >= retry->retries || (retry->methods & 1u << p->sent->method) == 0)
+    if (p->retries >= retry->retries || http_exchange_is_streamed(p->request->x) ||
+        (retry->methods & 1u << p->sent->method) == 0)
         return false;
     for (int i = 0; i < retry->status_count; i++)
         if (retry->statuses[i] == status)
@@ -407,6 +419,16 @@ int64_t passage_deadline_ns(const struct request *r)
     const struct loop_timer *t = &r->passage->deadline;
     /* Its own timer is to say so first: the breaker wants to know. */
     return loop_timer_armed(t) ? t->at_ns + NS_PER_S : loop_now_ns(r->host->loop) + ANSWER_NS;
+}
+
+void passage_hold_deadline(struct request *r)
+{
+    loop_timer_stop(r->host->loop, &r->passage->deadline);
+}
+
+void passage_begin_deadline(struct request *r)
+{
+    arm_deadline(r->passage);
 }
 
 void passage_give_up(struct request *r)

@@ -21,6 +21,8 @@ struct passage {
     size_t extra_count;
 };
 
+/* Would another host get the request? Then its body need not be read before. */
+bool passage_streams(const struct host *h, const struct http_request *http, struct arena *a);
 /* Takes the request in: it is answered, goes to a service (request_route), or to another host
  * (proxy.c). */
 void passage_begin(struct request *r);
@@ -34,6 +36,10 @@ bool passage_may_replace(const struct request *r, int status);
 struct str passage_url(const struct request *r);
 /* When another host must have begun to answer. */
 int64_t passage_deadline_ns(const struct request *r);
+/* While the client still sends, the time of the route or its breaker does not run; then it begins.
+ */
+void passage_hold_deadline(struct request *r);
+void passage_begin_deadline(struct request *r);
 /* The client has gone before any answer: ends the request, whose work was stopped. */
 void passage_give_up(struct request *r);
 /* As passage_leave for an answer that is streamed and cannot be taken back. */

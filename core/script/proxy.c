@@ -19,7 +19,14 @@ struct proxy {
     struct http_exchange *x;
     struct http_call *call; /* NULL once it has ended */
     bool begun;             /* the client has got the head */
+    bool sending;           /* the client has not sent all of a streamed body */
 };
+
+/* Time until something must happen. */
+static int64_t piece_ns(const struct proxy *p)
+{
+    return loop_now_ns(p->request->host->loop) + PIECE_NS;
+}
 
 /* ---- the request ---- */
 
@@ -159,8 +166,45 @@ static void on_drain(struct http_exchange *x)
     struct proxy *p = http_exchange_data(x);
     if (p->call == NULL)
         return;
-    http_call_set_deadline(p->call, loop_now_ns(p->request->host->loop) + PIECE_NS);
+    http_call_set_deadline(p->call, piece_ns(p));
     http_call_resume(p->call);
+}
+
+/* ---- its body, when it follows ---- */
+
+/* A piece of the request; the last one is empty. */
+static void on_sent(struct http_exchange *x, struct str piece)
+{
+    struct proxy *p = http_exchange_data(x);
+    if (piece.n > 0) {
+        if (!http_call_write(p->call, piece))
+            http_exchange_read(x, NULL);
+        http_call_set_deadline(p->call, piece_ns(p));
+        return;
+    }
+    p->sending = false;
+    http_call_finish(p->call);
+    if (p->begun)
+        return;
+    passage_begin_deadline(p->request);
+    http_call_set_deadline(p->call, passage_deadline_ns(p->request));
+}
+
+/* The other host takes more. */
+static void on_taken(void *owner)
+{
+    struct proxy *p = owner;
+    if (!p->sending)
+        return;
+    http_call_set_deadline(p->call, piece_ns(p));
+    http_exchange_read(p->x, on_sent);
+}
+
+static void stop_sending(struct proxy *p)
+{
+    if (p->sending)
+        http_exchange_read(p->x, NULL);
+    p->sending = false;
 }
 
 /* The request waits no more. */
@@ -174,6 +218,7 @@ static void leave(struct proxy *p)
 
 static void cut(struct proxy *p)
 {
+    stop_sending(p);
     request_over(p->request, p->request->status);
     http_stream_abort(p->x);
 }
@@ -202,7 +247,7 @@ static void begin_answer(struct proxy *p, const struct http_response *head)
     passage_leave_stream(r, r->status);
     request_add_header(r, STR("X-Correlation-Id"), r->correlation_id);
     http_exchange_on_gone(p->x, on_gone);
-    http_call_set_deadline(p->call, loop_now_ns(r->host->loop) + PIECE_NS);
+    http_call_set_deadline(p->call, piece_ns(p));
     http_stream_begin(p->x, r->status, r->content_type, r->headers, r->header_count, on_drain);
 }
 
@@ -223,8 +268,7 @@ static void on_body(void *owner, struct str piece)
 {
     struct proxy *p = owner;
     bool more = http_stream_write(p->x, piece);
-    http_call_set_deadline(p->call,
-                           more ? loop_now_ns(p->request->host->loop) + PIECE_NS : INT64_MAX);
+    http_call_set_deadline(p->call, more ? piece_ns(p) : INT64_MAX);
     if (!more)
         http_call_pause(p->call);
 }
@@ -233,6 +277,7 @@ static void on_end(void *owner)
 {
     struct proxy *p = owner;
     p->call = NULL;
+    stop_sending(p);
     request_over(p->request, p->request->status);
     http_stream_end(p->x);
 }
@@ -248,16 +293,23 @@ static void on_error(void *owner, const struct err *err)
         cut(p);
         return;
     }
+    stop_sending(p);
     leave(p);
     request_fail_code(r, err->code, err->message);
 }
 
-static const struct http_call_class call_class = {on_head, on_body, on_end, on_error, NULL};
+static const struct http_call_class call_class = {on_head, on_body, on_end, on_error, on_taken};
 
 static bool expects_body(const struct http_request *http)
 {
     return http->body.n > 0 || http->method == HTTP_POST_ || http->method == HTTP_PUT_ ||
            http->method == HTTP_PATCH_;
+}
+
+/* Not to a fallback, which is a GET. */
+static bool follows(const struct request *r)
+{
+    return http_exchange_is_streamed(r->x) && !r->passage->falling_back;
 }
 
 void proxy_start(struct request *r)
@@ -276,6 +328,11 @@ void proxy_start(struct request *r)
         .has_body = expects_body(r->http),
         .deadline_ns = passage_deadline_ns(r),
     };
+    if (follows(r)) {
+        conf.streams = true;
+        conf.body_bytes = http_exchange_length(r->x);
+        conf.deadline_ns = piece_ns(p);
+    }
     conf.headers = request_headers(r, &conf.header_count);
     if (h->http == NULL || !http_url_split(url, &conf.host, &conf.port, &target)) {
         request_fail_code(r, ERR_UNREACHABLE, "calls cannot leave this process");
@@ -290,11 +347,17 @@ void proxy_start(struct request *r)
     list_push(&h->requests, &r->node);
     http_exchange_set_data(r->x, p);
     http_exchange_on_gone(r->x, on_gone);
+    p->sending = conf.streams;
+    if (p->sending) {
+        passage_hold_deadline(r);
+        http_exchange_read(r->x, on_sent);
+    }
 }
 
 void proxy_cancel(struct proxy *p)
 {
     http_call_cancel(p->call);
     p->call = NULL;
+    stop_sending(p);
     leave(p);
 }

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from harness import Server, case, eventually, main, temp_dir, write_files  # noqa: E402
@@ -17,10 +18,10 @@ FRUGAL = {"ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:quarantine_size_mb=1"}
 
 class Upstream:
     """A host on loopback. `answer(request, peer)` writes what it likes; request is (line, [(name, value)], body). It
-    returns False to close the connection."""
+    returns False to close the connection. With `whole` False the body is a file to read it from."""
 
-    def __init__(self, answer):
-        self.answer, self.heard, self.connections, self.ended = answer, [], 0, 0
+    def __init__(self, answer, whole=True):
+        self.answer, self.heard, self.connections, self.ended, self.whole = answer, [], 0, 0, whole
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         self.url = "http://" + self.address
@@ -60,7 +61,7 @@ class Upstream:
             return None
         headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
         length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
-        self.heard.append((lines[0], headers, stream.read(length)))
+        self.heard.append((lines[0], headers, stream.read(length) if self.whole else stream))
         return self.heard[-1]
 
 
@@ -234,6 +235,184 @@ def back_pressure():
         assert memory(server) < before + 16 * MIB, (before, memory(server))
         assert read_body(client, blocks * MIB) == whole.digest()
         assert memory(server) < before + 16 * MIB, (before, memory(server))
+
+
+def take_chunks(stream):
+    """(SHA-256, bytes) of a chunked body."""
+    digest, count = hashlib.sha256(), 0
+    while size := int(stream.readline(), 16):
+        piece = stream.read(size)
+        assert len(piece) == size and stream.read(2) == b"\r\n"
+        digest.update(piece)
+        count += size
+    assert stream.readline() == b"\r\n"
+    return digest.hexdigest(), count
+
+
+def take_length(stream, count):
+    """The SHA-256 of so many bytes."""
+    digest, left = hashlib.sha256(), count
+    while left:
+        piece = stream.read(min(left, 256 << 10))
+        assert piece, f"{left} bytes are missing"
+        digest.update(piece)
+        left -= len(piece)
+    return digest.hexdigest()
+
+
+@case("SYSTEMS-6i 100 MiB are sent on no faster than the other host takes them, with their length, and memory stays")
+def upload():
+    block, blocks, go = os.urandom(MIB), 100, threading.Event()
+
+    def answer(asked, peer):
+        if asked[0].startswith("POST /many"):
+            assert go.wait(60)
+        peer.sendall(plain(take_length(asked[2], int(values(asked, "Content-Length")[0]))))
+
+    host = Upstream(answer, whole=False)
+    server = front(f'{{ path = "/**", url = "{host.url}" }}', env=FRUGAL)
+    whole = hashlib.sha256()
+    for _ in range(blocks):
+        whole.update(block)
+    with server.connect(60) as client:
+        few = client.request("POST", "/few", block * 8)
+        assert (few.status, few.text) == (200, hashlib.sha256(block * 8).hexdigest()), few
+        before, sent = memory(server), [0]
+        client.send(f"POST /many HTTP/1.1\r\nHost: x\r\nContent-Length: {blocks * MIB}\r\n\r\n".encode())
+
+        def send():
+            for _ in range(blocks):
+                client.send(block)
+                sent[0] += 1
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        seen = [-1, 0]
+
+        def rests():
+            seen[1] = seen[1] + 1 if seen[0] == sent[0] and len(host.heard) == 2 else 0
+            seen[0] = sent[0]
+            return seen[1] == 10
+        eventually(rests, "the client is made to wait", 60)
+        assert sent[0] < blocks // 2, sent
+        assert memory(server) < before + 16 * MIB, (before, memory(server))
+        go.set()
+        many = client.answer()
+        sender.join()
+        assert (many.status, many.text) == (200, whole.hexdigest()), many
+        assert memory(server) < before + 16 * MIB, (before, memory(server))
+        assert values(host.heard[1], "Transfer-Encoding") == [], host.heard[1]
+        assert client.request("POST", "/few", "after").text == hashlib.sha256(b"after").hexdigest()
+
+
+@case("SYSTEMS-6i a body in chunks goes on in chunks; a client that waits for 100 gets it, and is not hurried")
+def upload_chunks():
+    came = threading.Event()
+
+    def answer(asked, peer):
+        assert values(asked, "Transfer-Encoding") == ["chunked"] and values(asked, "Content-Length") == [], asked
+        came.set()
+        peer.sendall(plain("%s %d" % take_chunks(asked[2])))
+
+    host = Upstream(answer, whole=False)
+    server = front(f'{{ path = "/**", url = "{host.url}", timeout = "200ms", retry = {{ methods = {{ "POST" }} }} }}')
+    pieces = [os.urandom(n) for n in (1, 100, 70000, 3 * MIB)]
+    whole = b"".join(pieces)
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    with server.connect() as client:
+        for _ in range(2):
+            came.clear()
+            client.send(head)
+            assert client.head()[0] == 100
+            assert came.wait(20)
+            time.sleep(0.3)  # the route's time begins when the request has been sent
+            for piece in pieces:
+                client.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+            client.send(b"0\r\nX-Trailer: 1\r\n\r\n")
+            got = client.answer()
+            assert (got.status, got.text) == (200, f"{hashlib.sha256(whole).hexdigest()} {len(whole)}"), got
+
+
+@case("SYSTEMS-6i what breaks a body off for the gateway breaks it off for the other host, and nothing is left")
+def upload_broken():
+    ends = []
+
+    def answer(asked, peer):
+        ends.append(len(asked[2].read()))
+        return False
+
+    host = Upstream(answer, whole=False)
+    server = front(f"""{{ path = "/weather/**", url = "{host.url}", breaker = "weather", fallback = {{ body = "instead" }} }},
+        {{ path = "/**", url = "{host.url}" }}""", args=["--set", "breakers.weather.timeout_ms=20000"])
+    length = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 50000
+    chunks = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nc350\r\n" + b"x" * 50000 + b"\r\n"
+    for number, (request, rest) in enumerate([(length % b"/a", b""), (chunks % b"/b", b""), (chunks % b"/c", b"nonsense\r\n"),
+                                              (length % b"/weather/a", b"")]):
+        client = server.connect()
+        client.send(request)
+        eventually(lambda: len(host.heard) == number + 1, "the request has reached the other host")
+        if rest:
+            client.send(rest)
+            assert client.rest() == b""
+        client.close()
+        eventually(lambda: len(ends) == number + 1, "its body has ended there")
+        eventually(lambda: in_flight(server) == 0, "nothing is left under way")
+    assert all(0 <= end < 60000 for end in ends), ends
+    with server.connect() as client:  # its limit is one at a time, and a client that goes is no failure
+        client.send(length % b"/weather/b")
+        eventually(lambda: len(host.heard) == 5, "the breaker has let another one in")
+        host.close()
+
+
+@case("SYSTEMS-6i another host may answer before it has read: the answer arrives, and the connection ends with it")
+def upload_answered():
+    def answer(asked, peer):
+        what = asked[0].split()[1]
+        if what == "/dies":
+            asked[2].read(50000)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            return False
+        if what == "/refuses":
+            peer.sendall(plain("too much", "413 Content Too Large"))
+        else:  # a part before all of the request is there
+            piece = asked[2].read(50000)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + piece)
+            peer.sendall(asked[2].read(50000))
+        asked[2].read()
+        return False
+
+    host = Upstream(answer, whole=False)
+    server = front(f"""{{ path = "/instead/**", url = "{host.url}", strip_prefix = 1, fallback = {{ body = "instead" }},
+        retry = {{ methods = {{ "POST" }} }} }}, {{ path = "/**", url = "{host.url}" }}""")
+    head = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + "x" * 50000
+    for path, status, text in (("/refuses", 413, "too much"), ("/dies", 502, None), ("/instead/dies", 200, "instead")):
+        with server.connect() as client:
+            client.send((head % path).encode())
+            got = client.answer()
+            assert got.status == status and text in (None, got.text), (path, got)
+            assert got.headers["Connection"] == "close", got.headers
+            assert client.rest() == b""
+    with server.connect() as client:
+        client.send((head % "/echo").encode())
+        assert client.head()[0] == 200
+        client.send(b"y" * 50000)
+        assert client._exactly(100000) == b"x" * 50000 + b"y" * 50000  # noqa: SLF001
+    assert len(host.heard) == 4, [asked[0] for asked in host.heard]
+    eventually(lambda: in_flight(server) == 0, "nothing is left under way")
+
+
+@case("SYSTEMS-6i a body for a service of the process has its limit; one that a route refuses is not read")
+def upload_refused():
+    host = Upstream(says("x"), whole=False)
+    server = front(f"""{{ path = "/sorry", service = "desk", methods = {{ "GET", "POST" }} }},
+        {{ path = "/once", url = "{host.url}", rate_limit = {{ rate = 1, burst = 1, tokens = 1, key = "header:X-Who" }} }}""")
+    for path, status in (("/sorry", 413), ("/nowhere", 413), ("/once", 403)):
+        with server.connect() as client:
+            client.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n".encode())
+            got = client.answer()
+            assert (got.status, got.headers["Connection"]) == (status, "close"), (path, got)
+            assert client.rest() == b""
+    assert host.heard == []
 
 
 @case("SYSTEMS-6h an answer that breaks off is cut off for the client: with a length, in chunks, and to the end")
