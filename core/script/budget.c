@@ -65,13 +65,22 @@ struct budget *budget_of(lua_State *L)
 
 static void hook(lua_State *L, lua_Debug *ar);
 
+/* Setting it looks at every frame that is open. With hundreds of thousands of them (a recursion)
+ * that is longer than a tick, so a handler that did it each time would leave no time to the script.
+ */
+static void set_hook(lua_State *L)
+{
+    if (lua_gethook(L) != hook)
+        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+}
+
 /* Also called by the signal handler: lua_sethook is made for that. */
 static void raise_alarm(struct budget *b)
 {
     lua_State *L = b->running;
     b->alarm = 1;
     if (L != NULL)
-        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+        set_hook(L);
 }
 
 static void tick(int number, siginfo_t *info, void *context)
@@ -270,7 +279,7 @@ static void follow(struct budget *b, lua_State *L)
     if (L == NULL)
         return;
     if (b->alarm)
-        lua_sethook(L, hook, LUA_MASKCOUNT, 1);
+        set_hook(L);
     else if (lua_gethook(L) != NULL)
         lua_sethook(L, NULL, 0, 0);
 }

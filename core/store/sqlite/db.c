@@ -177,14 +177,26 @@ static int use_wal(struct store *s, struct err *err)
     return wal ? 0 : -1;
 }
 
+/* A file of an older build has all tables of this one by now: that build must not write to it any
+ * more. */
+static int raise_format(struct store *s, struct err *err)
+{
+    int64_t format;
+    char sql[40];
+    snprintf(sql, sizeof(sql), "PRAGMA user_version=%d", ENGINE_FORMAT);
+    if (read_int(&s->conn, "PRAGMA user_version", &format, err) < 0)
+        return -1;
+    return format == ENGINE_FORMAT ? 0 : sqlite_db_exec(&s->conn, sql, err);
+}
+
 /* The writer's connection: the only one that may make the file. */
 static int open_writer(struct store *s, struct err *err)
 {
     if (sqlite_db_connect(s, &s->conn, ENGINE_WRITER_CACHE_KIB, false, err) < 0)
         return -1;
     if (check_or_make(s, err) < 0 || use_wal(s, err) < 0 ||
-        sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || sqlite_repeats_purge(s, err) < 0 ||
-        load_mark(s, err) < 0) {
+        sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || raise_format(s, err) < 0 ||
+        sqlite_repeats_purge(s, err) < 0 || load_mark(s, err) < 0) {
         sqlite_db_disconnect(&s->conn);
         return -1;
     }

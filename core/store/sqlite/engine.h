@@ -12,8 +12,8 @@
 /* What the files of core/store/sqlite share with each other; nobody else includes it. */
 
 #define ENGINE_APPLICATION_ID 0x4D4F4F4E /* "MOON" in the file's header */
-#define ENGINE_FORMAT 1                  /* user_version: what this build reads and writes */
-#define ENGINE_BATCH 512                 /* units of one transaction at most */
+#define ENGINE_FORMAT 2  /* user_version: what this build reads and writes; 2: _moontide_renames */
+#define ENGINE_BATCH 512 /* units of one transaction at most */
 #define ENGINE_ID_BLOCK 1024
 #define ENGINE_CHECKPOINT_PAGES 1000
 #define ENGINE_WRITER_CACHE_KIB 16000

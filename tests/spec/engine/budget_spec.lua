@@ -74,6 +74,19 @@ describe("RULES-5p budgets of one task", function()
   end)
 end)
 
+describe("RULES-5c a recursion that is deep when its budget ends", function()
+  it("is stopped: the timer's signal does not take all the time for itself", function()
+    scripts(tree({ go = [[ bus.emit("Told", { k = "a" }) ]] }, { p = [[
+      local function again(n) return 1 + again(n + 1) end
+      store.create("rows", { name = "lost" })
+      while true do pcall(again, 1) end ]] }, '{ memory = 256, cpu = "300ms" }'))
+    request { path = "/go" }
+    settle() -- it would not come back from here
+    assert.equal(0, #rows("a", "rows"))
+    assert.equal(200, request { path = "/go" }.status)
+  end)
+end)
+
 describe("RULES-5o a policy over budget", function()
   it("is tried ten times and becomes a letter with script and line; its neighbours run", function()
     scripts(tree({ go = [[ bus.emit("Told", { k = "a" }) ]] }, {

@@ -58,7 +58,7 @@ static void marks_the_file(void **state)
     memcpy(first, name.p, 9);
     fixture_close(f);
     assert_int_equal(fixture_ask(f, "PRAGMA application_id"), 0x4D4F4F4E);
-    assert_int_equal(fixture_ask(f, "PRAGMA user_version"), 1);
+    assert_int_equal(fixture_ask(f, "PRAGMA user_version"), 2);
     fixture_open(f);
     assert_string_equal(store_log_name(f->store).p, first);
 }
@@ -90,8 +90,20 @@ static void refuses_newer_file(void **state)
     struct fixture *f = *state;
     fixture_open(f);
     fixture_close(f);
-    run_sql(f, "PRAGMA user_version=2");
-    expect_refused(f, "was written by a newer Moontide (format 2, this one knows 1)");
+    run_sql(f, "PRAGMA user_version=3");
+    expect_refused(f, "was written by a newer Moontide (format 3, this one knows 2)");
+}
+
+static void an_older_file_becomes_one_of_this_format(void **state)
+{
+    struct fixture *f = *state;
+    fixture_open(f);
+    fixture_close(f);
+    run_sql(f, "DROP TABLE _moontide_renames; PRAGMA user_version=1"); /* as format 1 was */
+    fixture_open(f);
+    fixture_close(f);
+    assert_int_equal(fixture_ask(f, "PRAGMA user_version"), 2);
+    assert_int_equal(fixture_ask(f, "SELECT count(*) FROM _moontide_renames"), 0);
 }
 
 static void empty_file_becomes_a_store(void **state)
@@ -348,6 +360,9 @@ int main(void)
         CLOSED("a foreign database is refused and left alone", refuses_foreign_file),
         CLOSED("a file that is no database is refused", refuses_what_is_no_database),
         CLOSED("a file of a newer format is refused", refuses_newer_file),
+        CLOSED("RULES-3i a file of an older format is raised, so that its build refuses it from "
+               "then on",
+               an_older_file_becomes_one_of_this_format),
         CLOSED("an empty file becomes a store", empty_file_becomes_a_store),
         CLOSED("the folder is made", makes_the_folder),
         CLOSED("a second process is refused", locks_the_folder),
