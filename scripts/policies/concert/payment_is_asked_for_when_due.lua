@@ -1,4 +1,4 @@
-local pay = breaker "payment"
+local payment = use "lib.concert.payment"
 
 return policy "payment is asked for when due" {
   service = "booking",
@@ -8,11 +8,6 @@ return policy "payment is asked for when due" {
     if not booking then return end -- cancelled meanwhile
     -- Written as it is: should it be cancelled at this very moment, only one of the two goes through.
     store.update("bookings", booking.id, { status = booking.status })
-    pay:call(function()
-      http.post("http://payment/payments", { bookingId = booking.id })
-    end, function()
-      local wait = math.min(event.wait_ms * 2, config.payment_again_max_ms)
-      bus.emit("PaymentDeferred", { bookingId = booking.id, wait_ms = wait })
-    end)
+    payment.ask_for(booking, math.min(event.wait_ms * 2, config.payment_again_max_ms))
   end,
 }

@@ -1,4 +1,4 @@
-local pay = breaker "payment"
+local payment = use "lib.concert.payment"
 
 local booking_fields = {
   integer "id", integer "concertId", integer "userId", text "status", integer "qty",
@@ -34,11 +34,7 @@ return {
 
     -- A booking is accepted although it cannot be paid right now: the payment follows by itself.
     on_create = function(booking)
-      pay:call(function()
-        http.post("http://payment/payments", { bookingId = booking.id })
-      end, function()
-        bus.emit("PaymentDeferred", { bookingId = booking.id, wait_ms = config.payment_again_ms })
-      end)
+      payment.ask_for(booking, config.payment_again_ms)
       bus.emit("BookingRequested", booking, { status = "BookingRequested" })
     end,
 
