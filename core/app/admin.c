@@ -299,6 +299,7 @@ void admin_switch(struct admin *a, const struct admin_program *p)
 {
     a->conf.schema = p->schema;
     a->conf.services = p->services;
+    a->conf.urls = p->urls;
     a->conf.service_count = p->service_count;
     a->conf.policies = p->policies;
     a->conf.policy_count = p->policy_count;

@@ -24,7 +24,8 @@ struct admin_conf {
     struct faults *faults;
     struct gates *gates;        /* states of services; NULL: all are up */
     struct control *control;    /* or NULL: services are not stopped here */
-    const struct str *services; /* names */
+    const struct str *services; /* names, and for each, where it runs: NULL in p: here; */
+    const struct str *urls;     /* empty: elsewhere, nobody said where */
     size_t service_count;
     const struct bus_policy *policies;
     int policy_count;
@@ -46,7 +47,7 @@ void admin_free(struct admin *a);
 /* What a new generation changes of conf; borrowed like the old ones, which are no longer used. */
 struct admin_program {
     const struct store_schema *schema;
-    const struct str *services;
+    const struct str *services, *urls;
     size_t service_count;
     const struct bus_policy *policies;
     int policy_count;

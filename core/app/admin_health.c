@@ -19,7 +19,8 @@ static void write_stopped(struct buf *out, const struct admin_conf *conf)
 {
     bool any = false;
     for (size_t i = 0; conf->gates && i < conf->service_count; i++) {
-        if (gates_state(gates_get(conf->gates, conf->services[i])) == GATE_UP)
+        if (admin_services_is_remote(conf, i) ||
+            gates_state(gates_get(conf->gates, conf->services[i])) == GATE_UP)
             continue;
         if (!any) {
             admin_write_key(out, "stopped");

@@ -72,13 +72,21 @@ admin_fn admin_letters_list, admin_letters_show, admin_letters_discard, admin_le
     admin_letters_retry_all;
 void admin_letters_close(struct admin *a);
 admin_fn admin_services_list, admin_services_stop, admin_services_start;
-/* Letters by policy. */
+/* Letters, and what is held, by policy. */
 struct admin_letter_counts {
-    struct store_letter_count *items;
-    size_t count;
+    struct store_letter_count *items, *held;
+    size_t count, held_count;
 };
+/* Reads them. False: the call has been answered. */
+bool admin_services_count(struct admin_call *c, struct admin_letter_counts *ret);
 int64_t admin_services_letters(const struct admin_letter_counts *letters,
                                const struct bus_policy *p);
+/* How far policy number i is. What is held for a service that is stopped is known to the store
+ * only. */
+void admin_services_lag(const struct admin_conf *conf, const struct admin_letter_counts *letters,
+                        int i, struct bus_lag *ret);
+/* Does service number i run in another process? */
+bool admin_services_is_remote(const struct admin_conf *conf, size_t i);
 /* The member "services" of an object. */
 void admin_services_write(struct buf *out, const struct admin_conf *conf,
                           const struct admin_letter_counts *letters);

@@ -35,6 +35,8 @@ static void write_services(struct buf *out, const struct admin_conf *conf)
                          "1 for a service that answers, 0 for one that was stopped.");
     for (size_t i = 0; i < conf->service_count; i++) {
         struct str name = conf->services[i];
+        if (admin_services_is_remote(conf, i))
+            continue;
         bool up = !conf->gates || gates_state(gates_get(conf->gates, name)) == GATE_UP;
         buf_lit(out, "moontide_service_up{");
         http_metrics_label(out, "service", name);
@@ -51,7 +53,8 @@ static void write_policy(struct buf *out, const char *name, const struct bus_pol
     buf_addf(out, "} %lld\n", (long long)n);
 }
 
-static void write_lags(struct buf *out, const struct admin_conf *conf)
+static void write_lags(struct buf *out, const struct admin_conf *conf,
+                       const struct admin_letter_counts *letters)
 {
     static const struct {
         const char *name, *help;
@@ -69,7 +72,7 @@ static void write_lags(struct buf *out, const struct admin_conf *conf)
         for (int i = 0; i < conf->policy_count; i++) {
             struct bus_lag lag;
             int64_t n;
-            bus_policy_lag(conf->bus, i, &lag);
+            admin_services_lag(conf, letters, i, &lag);
             memcpy(&n, (const char *)&lag + numbers[k].offset, sizeof(n));
             write_policy(out, numbers[k].name, &conf->policies[i], n);
         }
@@ -95,11 +98,8 @@ void admin_metrics_get(struct admin_call *c)
     const struct admin_conf *conf = &c->admin->conf;
     struct admin_letter_counts letters;
     struct buf out = BUF_INIT;
-    struct err err;
-    if (store_log_letter_counts(conf->session, c->arena, &letters.items, &letters.count, &err)) {
-        admin_problem_err(c, &err);
+    if (!admin_services_count(c, &letters))
         return;
-    }
     write_int(&out, "moontide_bus_outstanding", "gauge", "Deliveries dispatched and not done.",
               bus_outstanding(conf->bus));
     write_int(&out, "moontide_events_total", "counter", "Events in the log since it was made.",
@@ -107,7 +107,7 @@ void admin_metrics_get(struct admin_call *c)
     write_int(&out, "moontide_commit_queue", "gauge", "Units of work that wait for their commit.",
               (int64_t)store_queue_length(conf->store));
     write_services(&out, conf);
-    write_lags(&out, conf);
+    write_lags(&out, conf, &letters);
     write_letters(&out, conf, &letters);
     write_breakers(&out, conf->breakers, loop_now_ns(conf->loop));
     admin_breakers_metrics(&out, conf->breakers, loop_now_ns(conf->loop));

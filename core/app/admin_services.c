@@ -11,6 +11,11 @@ struct change {
     struct str service;
 };
 
+bool admin_services_is_remote(const struct admin_conf *conf, size_t i)
+{
+    return conf->urls && conf->urls[i].p;
+}
+
 static struct str state_of(const struct admin_conf *conf, struct str service)
 {
     if (!conf->gates)
@@ -31,26 +36,62 @@ static void write_policy(struct buf *out, const struct bus_policy *p, const stru
     buf_addc(out, '}');
 }
 
-int64_t admin_services_letters(const struct admin_letter_counts *letters,
-                               const struct bus_policy *p)
+bool admin_services_count(struct admin_call *c, struct admin_letter_counts *ret)
 {
-    for (size_t i = 0; i < letters->count; i++) {
-        const struct store_letter_count *c = &letters->items[i];
-        if (str_eq(c->service, p->service) && str_eq(c->policy, p->name))
-            return c->count;
-    }
+    struct store_session *session = c->admin->conf.session;
+    struct err err;
+    if (store_log_letter_counts(session, c->arena, &ret->items, &ret->count, &err) == 0 &&
+        store_log_held_counts(session, c->arena, &ret->held, &ret->held_count, &err) == 0)
+        return true;
+    admin_problem_err(c, &err);
+    return false;
+}
+
+static int64_t count_of(const struct store_letter_count *items, size_t count,
+                        const struct bus_policy *p)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(items[i].service, p->service) && str_eq(items[i].policy, p->name))
+            return items[i].count;
     return 0;
 }
 
+int64_t admin_services_letters(const struct admin_letter_counts *letters,
+                               const struct bus_policy *p)
+{
+    return count_of(letters->items, letters->count, p);
+}
+
+void admin_services_lag(const struct admin_conf *conf, const struct admin_letter_counts *letters,
+                        int i, struct bus_lag *ret)
+{
+    const struct bus_policy *p = &conf->policies[i];
+    bus_policy_lag(conf->bus, i, ret);
+    if (conf->gates && gates_state(gates_get(conf->gates, p->service)) != GATE_UP)
+        ret->held = count_of(letters->held, letters->held_count, p);
+}
+
+static void write_place(struct buf *out, const struct admin_conf *conf, size_t i)
+{
+    bool remote = admin_services_is_remote(conf, i);
+    admin_write_text(out, "state", remote ? STR("remote") : state_of(conf, conf->services[i]));
+    admin_write_key(out, "url");
+    if (remote && conf->urls[i].n > 0)
+        json_text(out, conf->urls[i]);
+    else
+        buf_lit(out, "null");
+}
+
 /* Its policies, and the sums of theirs. */
-static void write_service(struct buf *out, const struct admin_conf *conf, struct str service,
+static void write_service(struct buf *out, const struct admin_conf *conf, size_t number,
                           const struct admin_letter_counts *letters)
 {
+    struct str service = conf->services[number];
     int64_t held = 0, letter_count = 0;
     admin_write_item(out);
     buf_addc(out, '{');
     admin_write_text(out, "name", service);
-    admin_write_text(out, "state", state_of(conf, service));
+    write_place(out, conf, number);
     admin_write_key(out, "policies");
     buf_addc(out, '[');
     for (int i = 0; i < conf->policy_count; i++) {
@@ -58,7 +99,7 @@ static void write_service(struct buf *out, const struct admin_conf *conf, struct
         struct bus_lag lag;
         if (!str_eq(p->service, service))
             continue;
-        bus_policy_lag(conf->bus, i, &lag);
+        admin_services_lag(conf, letters, i, &lag);
         int64_t n = admin_services_letters(letters, p);
         write_policy(out, p, &lag, n);
         held += lag.held;
@@ -76,7 +117,7 @@ void admin_services_write(struct buf *out, const struct admin_conf *conf,
     admin_write_key(out, "services");
     buf_addc(out, '[');
     for (size_t i = 0; i < conf->service_count; i++)
-        write_service(out, conf, conf->services[i], letters);
+        write_service(out, conf, i, letters);
     buf_addc(out, ']');
 }
 
@@ -85,11 +126,8 @@ void admin_services_list(struct admin_call *c)
     const struct admin_conf *conf = &c->admin->conf;
     struct admin_letter_counts letters;
     struct buf body = BUF_INIT;
-    struct err err;
-    if (store_log_letter_counts(conf->session, c->arena, &letters.items, &letters.count, &err)) {
-        admin_problem_err(c, &err);
+    if (!admin_services_count(c, &letters))
         return;
-    }
     buf_addc(&body, '{');
     admin_services_write(&body, conf, &letters);
     buf_addc(&body, '}');

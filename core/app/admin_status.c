@@ -23,12 +23,13 @@ static void write_breakers(struct buf *out, const struct admin_conf *conf)
 }
 
 /* Sums over all policies; a policy that is behind alone is told from one that all are. */
-static void write_policies(struct buf *out, const struct admin_conf *conf)
+static void write_policies(struct buf *out, const struct admin_conf *conf,
+                           const struct admin_letter_counts *letters)
 {
     struct bus_lag sum = {0};
     for (int i = 0; i < conf->policy_count; i++) {
         struct bus_lag lag;
-        bus_policy_lag(conf->bus, i, &lag);
+        admin_services_lag(conf, letters, i, &lag);
         if (lag.behind > sum.behind)
             sum.behind = lag.behind;
         sum.open += lag.open;
@@ -56,11 +57,8 @@ void admin_status_get(struct admin_call *c)
     const struct admin_conf *conf = &c->admin->conf;
     struct admin_letter_counts letters;
     struct buf body = BUF_INIT;
-    struct err err;
-    if (store_log_letter_counts(conf->session, c->arena, &letters.items, &letters.count, &err)) {
-        admin_problem_err(c, &err);
+    if (!admin_services_count(c, &letters))
         return;
-    }
     buf_lit(&body, "{\"ready\":");
     buf_adds(&body, !conf->ready || conf->ready(conf->ctx) ? STR("true") : STR("false"));
     if (conf->status)
@@ -68,7 +66,7 @@ void admin_status_get(struct admin_call *c)
     admin_write_int(&body, "events", store_log_last_seq(conf->store));
     admin_write_int(&body, "commitQueue", (int64_t)store_queue_length(conf->store));
     admin_write_int(&body, "letters", sum_of(&letters));
-    write_policies(&body, conf);
+    write_policies(&body, conf, &letters);
     write_breakers(&body, conf);
     admin_services_write(&body, conf, &letters);
     buf_addc(&body, '}');

@@ -309,10 +309,15 @@ void app_emit(void *ctx, const struct host_event *e)
 
 static void name_services(struct app *a)
 {
+    size_t count = (size_t)a->program->service_count;
     free(a->service_names);
-    a->service_names = xcalloc((size_t)a->program->service_count + 1, sizeof(*a->service_names));
-    for (int i = 0; i < a->program->service_count; i++)
-        a->service_names[i] = a->program->services[i].name;
+    a->service_names = xcalloc(2 * count + 1, sizeof(*a->service_names));
+    for (size_t i = 0; i < count; i++) {
+        const struct service *s = &a->program->services[i];
+        a->service_names[i] = s->name;
+        if (!s->here) /* the second half: where they run */
+            a->service_names[count + i] = s->url.n > 0 ? s->url : STR("");
+    }
 }
 
 void app_switch_admin(struct app *a)
@@ -320,9 +325,10 @@ void app_switch_admin(struct app *a)
     struct str *old = a->service_names;
     a->service_names = NULL;
     name_services(a);
-    struct admin_program p = {&a->program->schema, a->service_names,
-                              (size_t)a->program->service_count, a->program->policies,
-                              a->program->policy_count};
+    size_t count = (size_t)a->program->service_count;
+    struct admin_program p = {&a->program->schema,      a->service_names,
+                              a->service_names + count, count,
+                              a->program->policies,     a->program->policy_count};
     admin_switch(a->admin, &p);
     free(old);
 }
@@ -345,6 +351,7 @@ static int open_admin(struct app *a, struct err *err)
         .gates = a->gates,
         .control = a->control,
         .services = a->service_names,
+        .urls = a->service_names + a->program->service_count,
         .service_count = (size_t)a->program->service_count,
         .policies = a->program->policies,
         .policy_count = a->program->policy_count,

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define REBUILT_LOOK_NS (5 * NS_PER_MS)
+
 struct waiter {
     struct waiter *next;
     void (*done)(void *ctx, const struct err *err);
@@ -23,7 +25,9 @@ struct job {
     struct arena *arena;
     struct str correlation_id;
     int64_t began_ns;
-    int waiting; /* workers */
+    int64_t to;             /* started: its views in memory get all up to here first, */
+    struct loop_timer look; /* which is looked at now and then */
+    int waiting;            /* workers */
     struct worker_wait waits[];
 };
 
@@ -36,6 +40,7 @@ struct control {
 static void free_job(struct job *job)
 {
     list_remove(&job->node);
+    loop_timer_stop(job->control->app->loop, &job->look);
     arena_free(job->arena);
     free(job);
 }
@@ -64,7 +69,32 @@ static void finish(struct job *job, const struct err *err)
     free_job(job);
 }
 
-static void open_gate(struct job *job)
+/* Views in memory that were never made in this process would answer with a part of their rows. */
+static void look_at_views(struct loop_timer *t)
+{
+    struct job *job = list_entry(t, struct job, look);
+    const struct app *a = job->control->app;
+    if (job->control->aborted) /* answered already */
+        return;
+    if (!bus_service_is_rebuilt(a->bus, job->gate->name, job->to)) {
+        loop_timer_start(a->loop, t, loop_now_ns(a->loop) + REBUILT_LOOK_NS);
+        return;
+    }
+    atomic_store(&job->gate->state, GATE_UP);
+    finish(job, NULL);
+}
+
+static void start_service(struct job *job)
+{
+    const struct app *a = job->control->app;
+    bus_service_start(a->bus, job->gate->name);
+    job->to = store_log_last_seq(a->store);
+    job->look.fn = look_at_views;
+    look_at_views(&job->look);
+}
+
+/* The stop could not be written: it goes on. */
+static void go_on(struct job *job)
 {
     bus_service_start(job->control->app->bus, job->gate->name);
     atomic_store(&job->gate->state, GATE_UP);
@@ -76,10 +106,14 @@ static void on_written(struct store_unit *u)
     bool committed = u->verdict == STORE_COMMITTED;
     if (job->control->aborted) /* answered already */
         return;
+    if (!job->stop && committed) {
+        start_service(job);
+        return;
+    }
     if (job->stop && committed)
         atomic_store(&job->gate->state, GATE_DOWN);
-    else if (job->stop || committed)
-        open_gate(job);
+    else if (job->stop)
+        go_on(job);
     finish(job, committed ? NULL : &u->err);
 }
 
@@ -161,13 +195,23 @@ static void refuse(const struct control_request *r, enum err_code code, const ch
     r->done(r->ctx, &err);
 }
 
+static void refuse_remote(const struct control_request *r, const struct service *s)
+{
+    struct err err;
+    err_set(&err, ERR_CONFLICT,
+            "service %.*s runs in another process%s%.*s; %s it at that one's admin side",
+            STR_ARG(r->service), s->url.n > 0 ? ", at " : "", STR_ARG(s->url),
+            r->stop ? "stop" : "start");
+    r->done(r->ctx, &err);
+}
+
 void control_ask(struct control *c, const struct control_request *r)
 {
     struct gate *gate = gates_get(c->app->gates, r->service);
     struct job *job = find_job(c, gate);
     const struct service *s = program_service(c->app->program, r->service);
     if (s != NULL && !s->here) {
-        refuse(r, ERR_CONFLICT, "it runs in another process; ask that one");
+        refuse_remote(r, s);
     } else if (c->aborted) {
         refuse(r, ERR_STOPPED, "the process is ending");
     } else if (job != NULL && job->stop != r->stop) {

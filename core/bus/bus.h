@@ -108,6 +108,9 @@ void bus_resume(struct bus *b);
 void bus_service_stop(struct bus *b, struct str service);
 /* To be called when the store has forgotten that the service is stopped. */
 void bus_service_start(struct bus *b, struct str service);
+/* Have its policies in memory, if there are any, all up to event `to`? As bus_is_rebuilt, but of
+ * one service that was started later. Main loop's thread. */
+bool bus_service_is_rebuilt(struct bus *b, struct str service, int64_t to);
 bool bus_service_is_stopped(struct bus *b, struct str service);
 
 /* Back-pressure: open deliveries (dispatched, not done). Any thread. */

@@ -5,14 +5,14 @@
 
 /* Under the lock. What is held, or behind it, is not waited for: an event that fails for ever must
  * not keep a process from starting; nor is a service that was stopped on purpose. */
-static bool is_behind(const struct bus *b, const struct bus_position *p)
+static bool is_behind(const struct bus_position *p, int64_t to)
 {
     const struct bus_service *s = p->service;
     if (atomic_load(&s->stopped))
         return false;
-    if (s->cursor < b->rebuild_to)
+    if (s->cursor < to)
         return true;
-    for (size_t i = p->open_from; i < p->open_end && p->open[i].seq <= b->rebuild_to; i++)
+    for (size_t i = p->open_from; i < p->open_end && p->open[i].seq <= to; i++)
         if (p->open[i].state == BUS_OPEN || p->open[i].state == BUS_PENDING)
             return s->counted > 0;
     return false;
@@ -26,7 +26,7 @@ void bus_rebuild_look(struct bus *b)
     bus_lock(b);
     for (int i = 0; i < b->generation->policy_count && !behind; i++) {
         const struct bus_position *p = b->generation->positions[i];
-        behind = p->in_memory && is_behind(b, p);
+        behind = p->in_memory && is_behind(p, b->rebuild_to);
     }
     bus_unlock(b);
     if (behind)
@@ -34,6 +34,18 @@ void bus_rebuild_look(struct bus *b)
     atomic_store(&b->rebuilt, true);
     if (b->conf.rebuilt)
         b->conf.rebuilt(b->conf.rebuilt_ctx);
+}
+
+bool bus_service_is_rebuilt(struct bus *b, struct str service, int64_t to)
+{
+    bool behind = false;
+    bus_lock(b);
+    for (int i = 0; i < b->generation->policy_count && !behind; i++) {
+        const struct bus_position *p = b->generation->positions[i];
+        behind = p->in_memory && str_eq(p->service->name, service) && is_behind(p, to);
+    }
+    bus_unlock(b);
+    return !behind;
 }
 
 bool bus_is_rebuilt(const struct bus *b)

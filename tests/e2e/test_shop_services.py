@@ -5,7 +5,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, case, eventually, main, request, temp_dir, write_files  # noqa: E402
+from harness import Server, case, command, eventually, main, request, temp_dir, write_files  # noqa: E402
 
 ORDER = {"bookId": 10, "qty": 1, "customerId": 1002}
 
@@ -292,6 +292,77 @@ def readiness():
     assert request(server.admin_address, "GET", "/readyz").json == {"status": "ready", "stopped": ["delivery"]}
     start(server, "delivery")
     assert request(server.admin_address, "GET", "/readyz").json == {"status": "ready"}
+
+
+HELD = {
+    "systems/lab.lua": "return { services = { shop = {}, desk = {} } }\n",
+    "routes/lab/shop.lua": """return {
+  event "Sold" { service = "shop", key = { sale = "n" }, fields = { integer "n" } },
+  route "sell" { service = "shop", method = "POST", path = "/sell", handle = function(request)
+    bus.emit("Sold", { n = request.body.n })
+  end },
+}
+""",
+    "policies/lab/desk.lua": """return policy "desk notes" { service = "desk", on = "Sold", handle = function(event)
+  if event.n % 2 == 1 then error("odd") end
+end }
+""",
+}
+
+
+@case("SHOP-7k what is held for a stopped service is still counted: services, status, metrics")
+def held_while_stopped():
+    folder = temp_dir()
+    write_files(folder, HELD)
+    server = Server("lab", scripts=folder)
+
+    def held():
+        rows = server.admin("GET", "/admin/services").json["services"]
+        desk = next(row for row in rows if row["name"] == "desk")
+        return (desk["held"], desk["policies"][0]["held"], server.admin("GET", "/admin/status").json["policies"]["held"],
+                server.metrics()['moontide_policy_held{service="desk",policy="desk notes"}'])
+    for n in range(1, 7):
+        assert server.request("POST", "/sell", {"n": n}).status == 200
+    eventually(lambda: held() == (3, 3, 3, 3), "three are held")
+    stop(server, "desk")
+    assert held() == (3, 3, 3, 3), held()
+    server.restart()
+    assert held() == (3, 3, 3, 3), held()
+    start(server, "desk")
+    eventually(lambda: held() == (3, 3, 3, 3), "three are held again")
+
+
+@case("SHOP-7k a service of another process is listed as remote with its url; stopping it here is 409 and says where")
+def remote():
+    payment = Server("bookmarket", args=["--only", "payment"])
+    url = f"http://{payment.gateway}"
+    order = Server("bookmarket", args=["--only", "order", "--set", f"services.payment.url={url}"])
+    found = {row["name"]: (row["state"], row["url"]) for row in order.admin("GET", "/admin/services").json["services"]}
+    assert found["order"] == ("up", None) and found["payment"] == ("remote", url), found
+    assert found["delivery"] == ("remote", None), found  # nobody said where
+    for verb in ("stop", "start"):
+        answer = order.admin("POST", f"/admin/services/payment/{verb}")
+        assert answer.status == 409 and answer.json["code"] == "conflict", answer
+        assert f"runs in another process, at {url}; {verb} it at that one's admin side" in answer.json["detail"], answer
+        assert order.admin("POST", f"/admin/services/delivery/{verb}").status == 409
+    assert "remote" in command("services", "--data", order.data)[1]
+    assert 'moontide_service_up{service="payment"}' not in order.metrics()
+    assert request(order.admin_address, "GET", "/readyz").json == {"status": "ready"}
+
+
+@case("SHOP-7k a service stopped here that moves to another process is called there all the same")
+def moved():
+    payment = Server("bookmarket", args=["--only", "payment"])
+    shop = Server("bookmarket")
+    stop(shop, "payment")
+    assert shop.request("POST", "/orders", ORDER).status == 502
+    shop.args = ["--set", f"services.payment.url=http://{payment.gateway}"]
+    shop.restart()
+    assert "stopped" not in request(shop.admin_address, "GET", "/readyz").json
+    assert shop.request("POST", "/orders", ORDER).status == 201
+    shop.args = []
+    shop.restart()
+    assert service(shop, "payment")["state"] == "down"
 
 
 if __name__ == "__main__":

@@ -191,6 +191,18 @@ def reload_new(build):
         server.stop()
 
 
+@case("SHOP-7k a view in memory whose service is started by hand, long after the process: the start answers when its rows are whole")
+def started_later():
+    server = lab()
+    count(server, 1, 4000)
+    assert server.admin("POST", "/admin/services/desk/stop").status == 200
+    server.restart()
+    count(server, 4001, 5000)
+    assert server.request("GET", "/boards").status == 503
+    assert server.admin("POST", "/admin/services/desk/start", seconds=60).status == 200
+    check(boards(server), 5000)
+
+
 @case("SHOP-3h a view that comes with a reload is made from the first event while requests go on")
 def reload_new_here():
     reload_new("asan")

@@ -256,11 +256,12 @@ static void after_a_switch_the_new_services_and_policies_are_shown(void **state)
 {
     struct bench *b = *state;
     struct str names[] = {STR("harbour")};
-    struct admin_program p = {&b->world->schema, names, 1, NULL, 0};
+    struct admin_program p = {&b->world->schema, names, NULL, 1, NULL, 0};
     admin_switch(b->admin, &p);
-    assert_string_equal(ask(b, "GET", "/admin/services", ""),
-                        "{\"services\":[{\"name\":\"harbour\",\"state\":\"up\",\"policies\":[],"
-                        "\"held\":0,\"letters\":0}]}");
+    assert_string_equal(
+        ask(b, "GET", "/admin/services", ""),
+        "{\"services\":[{\"name\":\"harbour\",\"state\":\"up\",\"url\":null,\"policies\":[],"
+        "\"held\":0,\"letters\":0}]}");
     assert_null(strstr(ask_with(b, "GET", "/metrics", "", ""), "moontide_policy_behind{"));
 }
 
@@ -552,10 +553,11 @@ static void services_and_breakers_are_listed(void **state)
     struct bench *b = *state;
     assert_string_equal(
         ask(b, "GET", "/admin/services", ""),
-        "{\"services\":[{\"name\":\"shop\",\"state\":\"up\",\"policies\":[{\"name\":"
+        "{\"services\":[{\"name\":\"shop\",\"state\":\"up\",\"url\":null,\"policies\":[{\"name\":"
         "\"ships "
         "\\\"it\\\"\",\"behind\":0,\"open\":0,\"held\":0,\"letters\":0}],\"held\":0,\"letters\":0},"
-        "{\"name\":\"payment\",\"state\":\"up\",\"policies\":[],\"held\":0,\"letters\":0}]}");
+        "{\"name\":\"payment\",\"state\":\"up\",\"url\":null,\"policies\":[],\"held\":0,"
+        "\"letters\":0}]}");
     assert_has(
         ask(b, "GET", "/admin/breakers", ""),
         "{\"breakers\":[{\"name\":\"payment\",\"state\":\"closed\",\"in_flight\":0,\"counts\":{"
