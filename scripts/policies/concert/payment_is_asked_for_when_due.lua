@@ -1,4 +1,5 @@
 local payment = use "lib.concert.payment"
+local pay = breaker "payment"
 
 return policy "payment is asked for when due" {
   service = "booking",
@@ -8,6 +9,6 @@ return policy "payment is asked for when due" {
     if not booking then return end -- cancelled meanwhile
     -- Written as it is: should it be cancelled at this very moment, only one of the two goes through.
     store.update("bookings", booking.id, { status = booking.status })
-    payment.ask_for(booking, math.min(event.wait_ms * 2, config.payment_again_max_ms))
+    payment.ask_for(pay, booking, math.min(event.wait_ms * 2, config.payment_again_max_ms))
   end,
 }

@@ -1,4 +1,5 @@
 local payment = use "lib.concert.payment"
+local pay = breaker "payment"
 
 local booking_fields = {
   integer "id", integer "concertId", integer "userId", text "status", integer "qty",
@@ -34,7 +35,7 @@ return {
 
     -- A booking is accepted although it cannot be paid right now: the payment follows by itself.
     on_create = function(booking)
-      payment.ask_for(booking, config.payment_again_ms)
+      payment.ask_for(pay, booking, config.payment_again_ms)
       bus.emit("BookingRequested", booking, { status = "BookingRequested" })
     end,
 
