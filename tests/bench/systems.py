@@ -91,17 +91,25 @@ def running(system, build, folder):
         server.close()
 
 
+def cpu_seconds(pid):
+    """What the process has used of the cores so far."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure_whole(system, seconds, build, folder):
     """Whole orders a second, from the first request to the moment at which no policy and no view has anything to do."""
     with running(system, build, folder) as server:
-        begin = time.monotonic()
+        begin, used = time.monotonic(), cpu_seconds(server.process.pid)
         numbers = wrk(server.gateway, system.path, CONNECTIONS, seconds, system.word, json.dumps(system.body))
         end = until_policies_are_done(server)
+        used = cpu_seconds(server.process.pid) - used
         rows = server.rows(system.view)
         whole = sum(all(row[name] == value for name, value in system.last.items()) for row in rows)
         letters = server.admin("GET", "/admin/letters").json["letters"]
-    return {"rate": whole / (end - begin), "whole": whole, "rows": len(rows), "p50": numbers["p50"],
-            "p99": numbers["p99"], "refused": numbers["refused"], "broken": numbers["broken"], "letters": len(letters)}
+    return {"rate": whole / (end - begin), "cpu_us": used / max(whole, 1) * 1e6, "whole": whole, "rows": len(rows),
+            "p50": numbers["p50"], "p99": numbers["p99"], "refused": numbers["refused"], "broken": numbers["broken"], "letters": len(letters)}
 
 
 def measure_siege(line, seconds, build, folder):
@@ -115,13 +123,14 @@ def measure_siege(line, seconds, build, folder):
 
 
 def print_whole(results):
-    print("\n| whole orders, 64 connections | a second | answered p50 / p99 | orders | in the view with the last status |")
-    print("|---|---:|---:|---:|---:|")
+    print(f"\n| whole orders, {CONNECTIONS} connections | a second | answered p50 / p99 | CPU of one | orders |"
+          " in the view with the last status |")
+    print("|---|---:|---:|---:|---:|---:|")
     for system, n in results:
         last = ", ".join(f"{name} {value}" for name, value in system.last.items())
         bad = "".join(f", {n[what]} {what}" for what in ("refused", "broken", "letters") if n[what])
-        print(f"| {system.name} | {number(n['rate'])} | {n['p50']:.1f} / {n['p99']:.1f} ms | {n['rows']:,}{bad} |"
-              f" {n['whole']:,} ({last}) |")
+        print(f"| {system.name} | {number(n['rate'])} | {n['p50']:.1f} / {n['p99']:.1f} ms | {n['cpu_us']:.0f} us |"
+              f" {n['rows']:,}{bad} | {n['whole']:,} ({last}) |")
 
 
 def print_sieges(results):

@@ -17,9 +17,9 @@ def counts():
     assert done.returncode == 0, done.stderr
     rows = {cells[1]: cells[2:] for cells in ([cell.strip() for cell in line.split("|")]
                                               for line in done.stdout.splitlines() if line.startswith("|"))}
-    made, whole = rows["bread"][2], rows["bread"][3]
+    made, whole = rows["bread"][3], rows["bread"][4]
     assert int(made.replace(",", "")) > 0 and whole == f"{made} (status Confirmed)", rows
-    made, whole = rows["concert"][2], re.match(r"([\d,]+) \(status BookingApproved\)", rows["concert"][3])
+    made, whole = rows["concert"][3], re.match(r"([\d,]+) \(status BookingApproved\)", rows["concert"][4])
     assert 0 < int(whole.group(1).replace(",", "")) <= int(made.replace(",", "")), rows
     sieges = [cells for name, cells in rows.items() if "`siege -c100`" in name]
     assert sieges and all(float(cells[2]) > 0 for cells in sieges), rows
