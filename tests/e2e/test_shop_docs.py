@@ -37,6 +37,7 @@ NOT_TYPED = {
     "./dev test PATH-7a    # the cases whose name has this in it": "likewise",
     "./dev test --list     # every case with its last result": "likewise",
 }
+OUTSIDE = re.compile(r"\b(sudo|apt|apt-get|git|systemctl|pip|npm|docker|wget|useradd)\b|https?://(?!127\.0\.0\.1|localhost)|[ =](/|~)\w")
 NOT_SHOWN = {
     "# useradd --system --home /var/lib/moontide moontide": "root, and a user of the machine",
     "[Unit]": "a file for systemd; its command line is that of `moontide help run`",
@@ -134,6 +135,8 @@ class Reader:
                 shown = subprocess.run(["./dev", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
                 assert f"./dev {words[1]}" in shown, f"./dev help does not know: {line}"
             return ""
+        outside = OUTSIDE.search(line.replace("/dev/null", ""))
+        assert not outside, f"this leaves the folder of the page; if it must, NOT_TYPED names it and says why: {line}"
         if words[1:2] == ["run"]:
             if not (self.server and self.server.running()):
                 self.run_server((["--watch"] if words[0] == "./dev" else []) + words[2:])
