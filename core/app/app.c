@@ -270,6 +270,7 @@ static int open_workers(struct app *a, struct generation *g, struct err *err)
             .repeats = a->repeats,
             .cache = a->cache,
             .ratelimit = a->ratelimit,
+            .trusted = &a->config->trusted,
             .lanes = a->lanes,
             .program = a->program,
             .listen_fd = a->listen_fd,

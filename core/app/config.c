@@ -96,6 +96,13 @@ static int set_workers(struct config *c, struct str value, const char **ret_expe
     return 0;
 }
 
+static int set_trusted(struct config *c, struct str value, const char **ret_expected)
+{
+    struct str wrong;
+    *ret_expected = "addresses or networks with commas between, like 127.0.0.1,10.0.0.0/8";
+    return http_trusted_read(c->arena, value, &c->trusted, &wrong) ? 0 : -1;
+}
+
 static int set_log_level(struct config *c, struct str value, const char **ret_expected)
 {
     *ret_expected = "debug, info, warn or error";
@@ -140,6 +147,7 @@ static const struct setting {
     {"http.write_timeout_ms", NULL, NUMBER(http.write_ms, 1, HOUR_MS)},
     {"http.keep_alive_ms", NULL, NUMBER(http.keep_alive_ms, 1, HOUR_MS)},
     {"http.connections", NULL, NUMBER(http.connections, 1, 1000000)},
+    {"http.trusted_proxies", set_trusted, NO_NUMBER},
     {"breakers", NULL, NO_NUMBER},
     {"services", NULL, NO_NUMBER},
     {"json", NULL, NO_NUMBER},

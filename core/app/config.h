@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/forwarded.h"
 #include "http/server.h"
 
 /* Settings of a process: built-in < system file < --config FILE < environment < flags. */
@@ -19,10 +20,11 @@ struct config {
     struct str only;                    /* services of this process, "order,delivery", or empty */
     int workers;
     enum log_level log_level;
-    bool watch;              /* reload when a script is saved */
-    int64_t max_outstanding; /* bus.max_outstanding */
-    int64_t reload_drain_ms; /* reload.drain_ms */
-    struct http_limits http; /* http.*: of the gateway */
+    bool watch;                  /* reload when a script is saved */
+    int64_t max_outstanding;     /* bus.max_outstanding */
+    int64_t reload_drain_ms;     /* reload.drain_ms */
+    struct http_limits http;     /* http.*: of the gateway */
+    struct http_trusted trusted; /* http.trusted_proxies */
     /* Overrides of what the system file says, outermost last: from --config, environment and --set,
      * as dotted paths in lower case. The loader lays them over the system's table:
      * "breakers.payment.timeout_ms" = "610". Their first name is one of breakers, services, json,

@@ -150,6 +150,7 @@ static struct host *make_host(struct worker *w, lua_State *L, struct program *pr
                            .gates = c->gates,
                            .cache = c->cache,
                            .ratelimit = c->ratelimit,
+                           .trusted = c->trusted,
                            .lanes = c->lanes,
                            .budget = w->budget,
                            .counts = &w->counts,

@@ -25,6 +25,7 @@ struct worker_conf {
     int listen_fd;
     struct http_share *share;
     struct http_limits limits;
+    const struct http_trusted *trusted;
     int admin_port;   /* never called by scripts */
     int64_t drain_ns; /* what still runs on an older generation after this long is cancelled */
     struct mailbox *main_mailbox;

@@ -98,6 +98,7 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->http = conf->http;
     h->cache = conf->cache;
     h->ratelimit = conf->ratelimit;
+    h->trusted = conf->trusted;
     h->lanes = conf->lanes;
     h->services = xcalloc((size_t)program->service_count + 1, sizeof(*h->services));
     for (int i = 0; i < program->service_count; i++)

@@ -54,7 +54,8 @@ struct host {
     struct http_client *http;      /* NULL: calls cannot leave the process (specs) */
     struct host_service *services; /* in the program's numbers */
     struct cache *cache;
-    struct http_ratelimit *ratelimit; /* of the gateway */
+    struct http_ratelimit *ratelimit;   /* of the gateway */
+    const struct http_trusted *trusted; /* proxies; NULL: none */
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
     int number;            /* of the worker */
@@ -100,7 +101,8 @@ struct host_conf {
     struct http_client *http;
     struct gates *gates;
     struct cache *cache;
-    struct http_ratelimit *ratelimit; /* of the gateway */
+    struct http_ratelimit *ratelimit;   /* of the gateway */
+    const struct http_trusted *trusted; /* proxies; NULL: none */
     struct lanes *lanes;
     struct budget *budget; /* NULL: CPU and memory are not limited */
     struct host_counts *counts;

@@ -86,13 +86,18 @@ static void finish_headers(struct request *r)
 
 /* ---- the limit ---- */
 
+static struct str client_of(const struct request *r)
+{
+    return r->origin.client.n > 0 ? r->origin.client : http_exchange_peer(r->x);
+}
+
 static struct str limit_key(struct passage *p)
 {
     const struct gateway_limit *limit = &p->route->limit;
     struct arena *a = p->request->arena;
     struct str who;
     if (limit->key == GATEWAY_KEY_IP)
-        who = http_exchange_peer(p->request->x);
+        who = client_of(p->request);
     else if (limit->key == GATEWAY_KEY_HOST)
         who = p->sent->host;
     else

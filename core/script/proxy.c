@@ -109,8 +109,9 @@ static struct http_header *request_headers(struct request *r, size_t *ret_count)
             out[n++] = h;
     }
     out[n++] = (struct http_header){STR("X-Forwarded-For"), forwarded_for(r)};
-    out[n++] = (struct http_header){STR("X-Forwarded-Host"), from->host};
-    out[n++] = (struct http_header){STR("X-Forwarded-Proto"), STR("http")};
+    out[n++] = (struct http_header){STR("X-Forwarded-Host"), r->origin.host};
+    out[n++] = (struct http_header){STR("X-Forwarded-Proto"),
+                                    r->origin.https ? STR("https") : STR("http")};
     out[n++] = (struct http_header){STR("X-Correlation-Id"), r->correlation_id};
     *ret_count = n;
     return out;

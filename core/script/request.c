@@ -329,13 +329,23 @@ void request_route(struct request *r, const struct http_router *router)
         admit(r);
 }
 
+/* The address of the client costs a look that only proxies are worth. */
+static void find_origin(struct request *r)
+{
+    const struct http_trusted *t = r->host->trusted;
+    if (t != NULL && t->count > 0)
+        http_origin_find(t, r->http, http_exchange_peer(r->x), &r->origin);
+    else
+        r->origin.host = r->http->host;
+}
+
 static struct str make_base(const struct request *r)
 {
-    size_t n = r->http->host.n + 7;
-    char *text = arena_alloc(r->arena, n);
-    memcpy(text, "http://", 7);
-    memcpy(text + 7, r->http->host.p, r->http->host.n);
-    return (struct str){text, n};
+    struct str host = r->origin.host, scheme = r->origin.https ? STR("https://") : STR("http://");
+    char *text = arena_alloc(r->arena, scheme.n + host.n);
+    memcpy(text, scheme.p, scheme.n);
+    memcpy(text + scheme.n, host.p, host.n);
+    return (struct str){text, scheme.n + host.n};
 }
 
 void request_serve(struct host *h, struct http_exchange *x)
@@ -359,6 +369,7 @@ void request_serve(struct host *h, struct http_exchange *x)
         request_fail_code(r, ERR_STOPPED, "the server is stopping");
         return;
     }
+    find_origin(r);
     r->base = make_base(r);
     if (h->program->front != NULL)
         passage_begin(r);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "http/answer.h"
+#include "http/forwarded.h"
 #include "script/host.h"
 
 #define REQUEST_REPEAT_MS (INT64_C(24) * 3600 * 1000) /* an Idempotency-Key is kept */
@@ -19,6 +20,7 @@ struct request {
     struct proxy *proxy;              /* while another host is asked (proxy.h) */
     struct passage *passage;          /* through the gateway, or NULL (passage.h) */
     struct task *task;                /* while one runs */
+    struct http_origin origin;        /* where it began */
     struct str base;                  /* what links begin with: "http://localhost:8088" */
     const struct json *body;          /* CREATE, REPLACE, MERGE: the parsed body */
 

@@ -4,7 +4,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, case, main, temp_dir, write_files  # noqa: E402
+from harness import Server, case, command, main, temp_dir, write_files  # noqa: E402
 
 BAKERY = {
     "systems/bakery.lua": "return { services = { order = {}, booking = {} } }\n",
@@ -55,6 +55,25 @@ def layouts():
     assert answers[0].json == answers[1].json and len(answers[0].json["_embedded"]["orders"]) == 600
     assert b"\n" not in answers[0].body and answers[1].body.count(b'      "item" : ') == 600
     assert answers[0].headers["Transfer-Encoding"] == "chunked", answers[0].headers.all
+
+
+FORWARDED = {"Host": "inside:80", "X-Forwarded-Host": "shop.example", "X-Forwarded-Proto": "https",
+             "X-Forwarded-For": "203.0.113.7"}
+
+
+@case("SHOP-1l links are of the host that a trusted proxy was asked for, and of the request's own without one")
+def forwarded():
+    for proxies, base in (("10.0.0.0/8,127.0.0.1", "https://shop.example"), ("10.0.0.0/8", "http://inside:80")):
+        server = bakery("--set", f"http.trusted_proxies={proxies}")
+        made = server.request("POST", "/orders", {"item": "cake", "qty": 1}, FORWARDED)
+        assert made.headers["Location"] == made.json["_links"]["self"]["href"] == f"{base}/orders/1", made
+        page = server.request("GET", "/orders", None, FORWARDED).json
+        assert page["_links"]["self"]["href"].startswith(f"{base}/orders"), page
+        assert server.request("GET", "/orders/1", None, {**FORWARDED, "X-Forwarded-Host": "no host"}).json["_links"][
+            "self"]["href"].endswith("inside:80/orders/1")
+    status, _, errors = command("run", "bakery", "--scripts", server.scripts, "--data", temp_dir(), "--set",
+                                "http.trusted_proxies=10.0.0.0/8,localhost")
+    assert status == 78 and "http.trusted_proxies" in errors and "127.0.0.1,10.0.0.0/8" in errors, (status, errors)
 
 
 if __name__ == "__main__":

@@ -489,6 +489,21 @@ def limited():
     assert statuses == [200, 200, 200, 429] and len(host.heard) == 3, statuses
 
 
+@case("SYSTEMS-6h behind a trusted proxy the limit is the client's, and the other host hears of what it asked for")
+def limited_behind_proxy():
+    host = Upstream(says("x"))
+    server = front(f"""{{ path = "/**", url = "{host.url}", rate_limit = {{ rate = 1, burst = 1, key = "ip" }} }}""",
+                   args=["--set", "http.trusted_proxies=127.0.0.1"])
+
+    def ask(chain):
+        return server.request("GET", "/", None, {"X-Forwarded-For": chain, "X-Forwarded-Host": "shop.example",
+                                                 "X-Forwarded-Proto": "https"}).status
+    assert [ask("198.51.100.1"), ask("198.51.100.2"), ask("spoofed, 198.51.100.2")] == [200, 200, 429]
+    for name, value in (("X-Forwarded-For", "198.51.100.1, 127.0.0.1"), ("X-Forwarded-Host", "shop.example"),
+                        ("X-Forwarded-Proto", "https")):
+        assert values(host.heard[0], name) == [value], host.heard[0]
+
+
 @case("SYSTEMS-6h connections to the other host are used again")
 def reused():
     host = Upstream(says("x"))
