@@ -49,11 +49,6 @@ int64_t clock_mono_ns(const struct clock *c)
     return c->fake ? c->fake_mono_ns : system_ns(CLOCK_MONOTONIC);
 }
 
-int64_t clock_coarse_ns(const struct clock *c)
-{
-    return c->fake ? c->fake_mono_ns : system_ns(CLOCK_MONOTONIC_COARSE);
-}
-
 int64_t clock_wall_ns(const struct clock *c)
 {
     return c->fake ? c->fake_wall_ns : system_ns(CLOCK_REALTIME);

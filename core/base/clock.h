@@ -4,6 +4,7 @@
 #include "base/buf.h"
 
 #include <stdint.h>
+#include <time.h>
 
 /* Time is int64_t nanoseconds everywhere inside; milliseconds at the edges. Tests inject a fake
  * clock. */
@@ -25,7 +26,14 @@ void clock_advance(struct clock *c, int64_t ns);
 int64_t clock_mono_ns(const struct clock *c);
 /* Monotonic time as the kernel last wrote it down: a quarter of the cost, behind by less than a
  * tick. */
-int64_t clock_coarse_ns(const struct clock *c);
+static inline int64_t clock_coarse_ns(const struct clock *c)
+{
+    struct timespec t;
+    if (c->fake)
+        return c->fake_mono_ns;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
 static inline int64_t clock_coarse_tick_ns(const struct clock *c)
 {
     return c->coarse_tick_ns;

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/spin.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ struct registry_entry {
     char *name;
     size_t name_bytes;
     struct breaker_layer file, admin; /* under the registry's lock */
-    pthread_mutex_t lock;             /* over what follows */
+    struct spin lock;                 /* over what follows */
     enum breaker_state told;
     uint64_t told_epoch;
     struct breaker breaker;
@@ -43,7 +44,6 @@ struct registry *registry_new(void)
 
 static void entry_free(struct registry_entry *e)
 {
-    pthread_mutex_destroy(&e->lock);
     free(e->name);
     free(e);
 }
@@ -69,7 +69,7 @@ void registry_on_change(struct registry *r, registry_change_fn *fn, void *ctx)
 
 struct breaker *registry_lock(struct registry_entry *e)
 {
-    pthread_mutex_lock(&e->lock);
+    spin_lock(&e->lock);
     return &e->breaker;
 }
 
@@ -83,7 +83,7 @@ static enum registry_force force_of(const struct breaker_conf *conf)
 void registry_unlock(struct registry_entry *e, int64_t now_ns)
 {
     if (e->breaker.epoch == e->told_epoch) {
-        pthread_mutex_unlock(&e->lock);
+        spin_unlock(&e->lock);
         return;
     }
     enum registry_force force = force_of(&e->breaker.conf);
@@ -96,7 +96,7 @@ void registry_unlock(struct registry_entry *e, int64_t now_ns)
                                      .now_ns = now_ns};
     e->told = e->breaker.state;
     e->told_epoch = e->breaker.epoch;
-    pthread_mutex_unlock(&e->lock);
+    spin_unlock(&e->lock);
     if (e->registry->changed != NULL)
         e->registry->changed(e->registry->ctx, &change);
 }
@@ -179,7 +179,6 @@ static struct registry_entry *entry_new(struct registry *r, struct str name,
     e->name = xstrndup(name.p, name.n);
     e->name_bytes = name.n;
     e->file = *file;
-    pthread_mutex_init(&e->lock, NULL);
     drop_nonsense(r, e);
     struct breaker_conf conf = conf_of(r, &r->admin, file, &e->admin);
     breaker_init(&e->breaker, &conf, now_ns);

@@ -87,7 +87,7 @@ static void push_origin(lua_State *L)
 void fail_push_bare(lua_State *L, struct str code, int status, bool retryable, struct str message)
 {
     luaL_checkstack(L, 4, "error value");
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 8); /* and what a breaker adds */
     lua_pushlstring(L, code.p, code.n);
     lua_setfield(L, -2, "code");
     lua_pushlstring(L, message.p, message.n);

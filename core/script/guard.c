@@ -15,7 +15,7 @@
 
 int64_t guard_now(const struct host *h)
 {
-    return clock_coarse_ns(loop_clock(h->loop));
+    return clock_coarse_ns(h->clock);
 }
 
 /* ---- deadlines ---- */
@@ -56,7 +56,7 @@ void guard_arm(struct strand *s)
 {
     struct host *h = s->task->host;
     loop_refresh(h->loop);
-    int64_t now_ns = loop_now_ns(h->loop), tick_ns = clock_coarse_tick_ns(loop_clock(h->loop));
+    int64_t now_ns = loop_now_ns(h->loop), tick_ns = clock_coarse_tick_ns(h->clock);
     for (struct guard *g = s->guard; g != NULL && !g->waited; g = g->outer) {
         g->waited = true;
         if (g->is_fallback)
@@ -77,7 +77,7 @@ int64_t guard_over(struct guard *g)
     loop_refresh(h->loop);
     now_ns = loop_now_ns(h->loop);
     if (!g->waited)
-        find_start(g, now_ns, clock_coarse_tick_ns(loop_clock(h->loop)));
+        find_start(g, now_ns, clock_coarse_tick_ns(h->clock));
     return now_ns;
 }
 

@@ -15,9 +15,11 @@ struct guard {
     lua_State *L; /* on which the call stands: the strand's or a script's own coroutine */
     struct registry_entry *entry;
     struct breaker_permit permit;
-    bool is_fallback; /* no body any more: no deadline, no scope */
-    bool waited;      /* permit.started_ns is exact, the timer may be armed */
-    bool judged;      /* a classifier has said: outcome */
+    bool is_fallback;             /* no body any more: no deadline, no scope */
+    enum breaker_verdict refused; /* of a fallback that takes no error: none was made */
+    int64_t retry_ns;
+    bool waited; /* permit.started_ns is exact, the timer may be armed */
+    bool judged; /* a classifier has said: outcome */
     enum breaker_outcome outcome;
     struct loop_timer timer;
     struct store_scope *base, *scope; /* scope NULL: nothing was written */

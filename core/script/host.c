@@ -88,6 +88,7 @@ struct host *host_new(lua_State *L, struct program *program, const struct host_c
     h->program = program_ref(program);
     h->counts = conf->counts;
     h->loop = conf->loop;
+    h->clock = loop_clock(conf->loop);
     h->mailbox = conf->mailbox;
     h->store = conf->store;
     h->session = conf->session;

@@ -43,6 +43,7 @@ struct host {
     lua_State *L;
     struct program *program; /* referenced */
     struct loop *loop;
+    const struct clock *clock; /* the loop's */
     struct mailbox *mailbox;
     struct store *store;
     struct store_session *session;

@@ -25,7 +25,24 @@ struct failed {
     struct registry_entry *entry;
     int64_t started_ns; /* 0: it had not begun */
     bool fallback_enabled;
+    enum breaker_verdict refused; /* ADMITTED: it was not */
+    int64_t retry_ns;
 };
+
+static void push_refusal(lua_State *L, const struct failed *f)
+{
+    lib_breaker_push_refusal(L, registry_name(f->entry), f->refused,
+                             (f->retry_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* What failed is told after all: where no error was made there is nil at BASE + 1. */
+static void need_error(lua_State *L, const struct failed *f)
+{
+    if (!lua_isnil(L, BASE + 1))
+        return;
+    push_refusal(L, f);
+    lua_replace(L, BASE + 1);
+}
 
 static int thrown(lua_State *L, const struct failed *f, enum breaker_event event,
                   enum lib_breaker_end end)
@@ -50,6 +67,7 @@ static int fallback_over(lua_State *L, int status, lua_KContext context)
 {
     struct guard *g = (struct guard *)context;
     struct registry_entry *entry = g->entry;
+    struct failed f = {.entry = entry, .refused = g->refused, .retry_ns = g->retry_ns};
     bool ok = status == LUA_OK || status == LUA_YIELD;
     bool unwinding = guard_is_unwinding(L);
     end_fallback(g, ok          ? BREAKER_EVENT_FALLBACK_SUCCESS
@@ -57,16 +75,40 @@ static int fallback_over(lua_State *L, int status, lua_KContext context)
                                 : BREAKER_EVENT_FALLBACK_FAILURE);
     if (ok)
         return lua_gettop(L) - BASE - 1;
-    if (!unwinding)
-        lib_breaker_push_end(L, registry_name(entry), LIB_BREAKER_FAILED);
+    if (unwinding)
+        return lua_error(L);
+    need_error(L, &f);
+    lib_breaker_push_end(L, registry_name(entry), LIB_BREAKER_FAILED);
     return lua_error(L);
+}
+
+/* Does the function at BASE take an error? If not, none is made for it. */
+static bool fallback_takes_error(lua_State *L)
+{
+    lua_Debug ar;
+    lua_pushvalue(L, BASE);
+    lua_getinfo(L, ">u", &ar);
+    return ar.nparams > 0 || ar.isvararg;
+}
+
+static int run_fallback(lua_State *L, const struct failed *f)
+{
+    struct guard *g = guard_enter(L, host_of(L)->current, f->entry,
+                                  (struct breaker_permit){.started_ns = f->started_ns});
+    g->is_fallback = true;
+    g->refused = f->refused;
+    g->retry_ns = f->retry_ns;
+    lua_pushvalue(L, BASE);
+    lua_pushvalue(L, BASE + 1);
+    return fallback_over(L, lua_pcallk(L, 1, LUA_MULTRET, 0, (lua_KContext)g, fallback_over),
+                         (lua_KContext)g);
 }
 
 /* With the error value at BASE + 1: the fallback's results, or an error that says why there are
  * none. */
 static int fall_back(lua_State *L, const struct failed *f)
 {
-    struct strand *s = host_of(L)->current;
+    struct host *h = host_of(L);
     assert(lua_gettop(L) == BASE + 1);
     if (lua_isboolean(L, BASE)) { /* one try of several: lua/guards.lua goes on */
         lua_pushboolean(L, false);
@@ -77,20 +119,15 @@ static int fall_back(lua_State *L, const struct failed *f)
         return thrown(L, f, BREAKER_EVENT_FALLBACK_MISSING, LIB_BREAKER_MISSING);
     if (!f->fallback_enabled)
         return thrown(L, f, BREAKER_EVENT_FALLBACK_DISABLED, LIB_BREAKER_DISABLED);
-    int64_t now_ns = guard_now(s->task->host);
+    int64_t now_ns = guard_now(h);
     bool entered = breaker_fallback_enter(registry_lock(f->entry), now_ns);
     registry_unlock(f->entry, now_ns);
     if (!entered) {
+        need_error(L, f);
         lib_breaker_push_end(L, registry_name(f->entry), LIB_BREAKER_REJECTED);
         return lua_error(L);
     }
-    struct guard *g =
-        guard_enter(L, s, f->entry, (struct breaker_permit){.started_ns = f->started_ns});
-    g->is_fallback = true;
-    lua_pushvalue(L, BASE);
-    lua_pushvalue(L, BASE + 1);
-    return fallback_over(L, lua_pcallk(L, 1, LUA_MULTRET, 0, (lua_KContext)g, fallback_over),
-                         (lua_KContext)g);
+    return run_fallback(L, f);
 }
 
 /* ---- the body ---- */
@@ -98,7 +135,7 @@ static int fall_back(lua_State *L, const struct failed *f)
 /* The end of the body for the breaker; the guard is gone. */
 static struct failed report(struct guard *g, int64_t now_ns, enum breaker_outcome outcome)
 {
-    struct failed f = {g->entry, g->permit.started_ns, true};
+    struct failed f = {.entry = g->entry, .started_ns = g->permit.started_ns};
     struct breaker *b = registry_lock(g->entry);
     f.fallback_enabled = b->conf.fallback_enabled;
     breaker_leave(b, now_ns, g->permit, outcome);
@@ -192,11 +229,14 @@ static int run_body(lua_State *L, struct strand *s, struct registry_entry *entry
 static int refused(lua_State *L, struct registry_entry *entry, enum breaker_verdict verdict,
                    int64_t retry_ns)
 {
-    struct failed f = {entry, 0, registry_lock(entry)->conf.fallback_enabled};
+    struct failed f = {.entry = entry, .refused = verdict, .retry_ns = retry_ns};
+    f.fallback_enabled = registry_lock(entry)->conf.fallback_enabled;
     registry_unlock(entry, guard_now(host_of(L)));
     lua_settop(L, BASE);
-    lib_breaker_push_refusal(L, registry_name(entry), verdict,
-                             (retry_ns + NS_PER_MS - 1) / NS_PER_MS);
+    if (f.fallback_enabled && lua_isfunction(L, BASE) && !fallback_takes_error(L))
+        lua_pushnil(L);
+    else
+        push_refusal(L, &f);
     return fall_back(L, &f);
 }
 
@@ -326,22 +366,21 @@ static int enter_or_wait(lua_State *L, struct strand *s, struct registry_entry *
 
 /* ---- the word ---- */
 
+static const char handle_mark = 0;
+
 /* What `breaker "name"` returns. */
 struct handle {
+    const char *mark;             /* its address: no other userdata begins with it */
     struct registry_entry *entry; /* found at the first call */
     size_t n;
     char name[];
 };
 
-/* Upvalue 1: the metatable. */
 static struct registry_entry *check_entry(lua_State *L, struct host *h)
 {
     struct handle *handle = lua_touserdata(L, 1);
-    bool is_handle =
-        handle != NULL && lua_getmetatable(L, 1) && lua_rawequal(L, -1, lua_upvalueindex(1));
-    if (!is_handle)
+    if (handle == NULL || lua_rawlen(L, 1) < sizeof(*handle) || handle->mark != &handle_mark)
         fail_misuse(L, "breaker: write pay:call(function() ... end) with a colon");
-    lua_pop(L, 1);
     if (handle->entry == NULL)
         handle->entry = registry_find(h->breakers, (struct str){handle->name, handle->n});
     assert(handle->entry != NULL);
@@ -362,7 +401,7 @@ static int breaker_call(lua_State *L)
         return fail_misuse(L, "breaker:call(body, fallback): body must be a function, got a %s",
                            luaL_typename(L, 2));
     if (lua_istable(L, BASE)) { /* options: lua/guards.lua */
-        lua_pushvalue(L, lua_upvalueindex(2));
+        lua_pushvalue(L, lua_upvalueindex(1));
         lua_insert(L, 1);
         lua_callk(L, BASE, LUA_MULTRET, 0, lib_breaker_results);
         return lua_gettop(L);
@@ -379,8 +418,7 @@ static int breaker_call(lua_State *L)
     return run_body(L, s, entry, permit);
 }
 
-/* breaker_fall_back(handle, error, fallback?): what call does after a failure. Upvalue 1: the
- * metatable. */
+/* breaker_fall_back(handle, error, fallback?): what call does after a failure. */
 static int core_fall_back(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "breaker:call");
@@ -441,7 +479,7 @@ static int core_read_only(lua_State *L)
                           "changes would be undone with the request that happens to run it");
 }
 
-/* breaker_about(handle): its name, and whether it has a request cache. Upvalue 1: the metatable. */
+/* breaker_about(handle): its name, and whether it has a request cache. */
 static int core_about(lua_State *L)
 {
     struct host *h = strand_check(L, "breaker")->task->host;
@@ -455,7 +493,7 @@ static int core_about(lua_State *L)
 }
 
 /* note(handle, "hedge" | "cached" | "collapsed" | "retry" | "retried", n?): counts n times; false
- * for a retry that has no place in the budget. Upvalue 1: the metatable. */
+ * for a retry that has no place in the budget. */
 static int core_note(lua_State *L)
 {
     static const char *const names[] = {"hedge", "cached", "collapsed", "retry", "retried", NULL};
@@ -485,6 +523,7 @@ int lib_breaker(lua_State *L)
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
     struct handle *handle = lua_newuserdatauv(L, sizeof(*handle) + n + 1, 0);
+    handle->mark = &handle_mark;
     handle->entry = NULL;
     handle->n = n;
     memcpy(handle->name, name, n + 1);
@@ -509,34 +548,31 @@ static int core_options(lua_State *L)
     lua_getfield(L, -1, "__index");
     lua_getfield(L, -1, "call");
     lua_pushvalue(L, 1);
-    lua_setupvalue(L, -2, 2);
+    lua_setupvalue(L, -2, 1);
     return 0;
 }
 
 void lib_breaker_open(lua_State *L)
 {
-    static const luaL_Reg words[] = {
-        {"on_cancel", on_cancel},        {"outcome", core_outcome},
-        {"read_only", core_read_only},   {"breaker_options", core_options},
-        {"breaker_method", core_method}, {NULL, NULL}};
+    static const luaL_Reg words[] = {{"on_cancel", on_cancel},
+                                     {"outcome", core_outcome},
+                                     {"read_only", core_read_only},
+                                     {"note", core_note},
+                                     {"breaker_about", core_about},
+                                     {"breaker_fall_back", core_fall_back},
+                                     {"breaker_options", core_options},
+                                     {"breaker_method", core_method},
+                                     {NULL, NULL}};
     luaL_setfuncs(L, words, 0);
     luaL_newmetatable(L, LIB_BREAKER_METATABLE);
-    lua_createtable(L, 0, 1);
-    lua_pushvalue(L, -2);
+    lua_createtable(L, 0, 2);
     lua_pushnil(L);
-    lua_pushcclosure(L, breaker_call, 2);
+    lua_pushcclosure(L, breaker_call, 1);
     lua_pushvalue(L, -1);
     lua_setfield(L, -5, "breaker_call");
     lua_setfield(L, -2, "call");
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
-    lua_pushvalue(L, -1);
-    lua_pushcclosure(L, core_note, 1);
-    lua_setfield(L, -3, "note");
-    lua_pushvalue(L, -1);
-    lua_pushcclosure(L, core_about, 1);
-    lua_setfield(L, -3, "breaker_about");
-    lua_pushcclosure(L, core_fall_back, 1);
-    lua_setfield(L, -2, "breaker_fall_back");
+    lua_pop(L, 1);
 }

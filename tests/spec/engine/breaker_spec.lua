@@ -227,6 +227,29 @@ describe("BREAKER-9 case", function()
   end)
 end)
 
+describe("BREAKER-5 a fallback that takes no error", function()
+  it("has none made for it; when it fails, the caller is told of both all the same", function()
+    local err = run("force_open = true", try_call:format('function() end, function() error("empty") end'))
+    assert.same({ "circuit_open", "failed", "guard short-circuited", "empty", "short-circuited" },
+      { err.code, err.fallback, err.cause, err.fallback_error, err.reason })
+    assert.truthy(err.retry_after_ms > 0)
+    assert.same({ result = "kept" },
+      run("force_open = true", try_call:format('function() end, function() return "kept" end')))
+    assert.same({ result = 0 }, run("force_open = true", try_call:format([[function() end,
+      function(...) return select("#", ...) - 1 end]])))
+  end)
+
+  it("and when there is no place for it", function()
+    local both = run("force_open = true, fallback_limit = 1", [[
+      local function call()
+        local value, err = try(guard.call, guard, function() end, function() task.sleep(100) return "kept" end)
+        return err and err.message .. " " .. err.cause.reason or value
+      end
+      return { task.all(call, call) }]], 100)
+    assert.same({ "kept", "guard fallback execution rejected. short-circuited" }, both)
+  end)
+end)
+
 describe("BREAKER-4 the end of a body's time", function()
   it("cannot be caught: pcall, xpcall, try and coroutines of its own let it pass", function()
     local seen = run("timeout_ms = 50", [[
