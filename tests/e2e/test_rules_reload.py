@@ -226,6 +226,56 @@ def watch():
     eventually(lambda: shown(server) == 4, "the next good one is live")
 
 
+def save_by_rename(server, number):
+    """As vim does: the old file becomes a backup, a new one takes its name, the backup goes."""
+    path = os.path.join(server.scripts, VERSION)
+    write_files(server.scripts, {VERSION + ".new": version(number)})
+    os.rename(path, path + "~")
+    os.rename(path + ".new", path)
+    os.remove(path + "~")
+
+
+def save_by_delete(server, number):
+    remove(server, VERSION)
+    put(server, number)
+
+
+def save_over(server, number):
+    """As sed -i and most editors with `atomic save` do."""
+    path = os.path.join(server.scripts, VERSION)
+    write_files(os.path.dirname(path), {".version.swp": version(number)})
+    os.rename(os.path.join(os.path.dirname(path), ".version.swp"), path)
+
+
+def save_as_link(server, number):
+    """As a deployment does: the name is a link to a file elsewhere, and the next link takes its place."""
+    path, target = os.path.join(server.scripts, VERSION), os.path.join(temp_dir(), "version.lua")
+    write_files(os.path.dirname(target), {"version.lua": version(number)})
+    os.symlink(target, path + ".link")
+    os.rename(path + ".link", path)
+
+
+@case("RULES-1c --watch sees a save by rename, by delete and create, through a link, and files that move with their folder")
+def watch_saves():
+    server = lab(args=["--watch", "--workers", "1"])
+    number = 1
+    for save in (save_by_rename, save_by_delete, save_over, save_as_link, save_by_rename):
+        number += 1
+        save(server, number)
+        eventually(lambda number=number: shown(server) == number, f"{save.__name__}: what was saved is live")
+    hello = 'return route "hello" {\n  service = "lab", method = "GET", path = "/hello", handle = function() return WORD end,\n}\n'
+    beside = temp_dir()
+    write_files(beside, {"more/deep/hello.lua": hello.replace("WORD", '"moved in"')})
+    place = os.path.join(server.scripts, "routes/lab/more")
+    os.rename(os.path.join(beside, "more"), place)
+    eventually(lambda: server.request("GET", "/hello").text == "moved in", "a folder that was moved in is live")
+    write_files(place, {"deep/hello.lua": hello.replace("WORD", '"saved there"')})
+    eventually(lambda: server.request("GET", "/hello").text == "saved there", "and is watched")
+    os.rename(place, os.path.join(beside, "out"))
+    eventually(lambda: server.request("GET", "/hello").status == 404, "one that was moved out is gone")
+    assert shown(server) == number
+
+
 @case("RULES-1d a dry run changes nothing and lists what would change")
 def dry_run():
     server = lab()
@@ -274,7 +324,7 @@ def activate():
     assert shown(server) == 4, "after a reload the tree counts again"
 
 
-@case("RULES-1e the last 20 generations are kept; others, and what is no number, are 404")
+@case("RULES-1e the last 20 generations are kept; others, and what is no number, are 404 (G10)")
 def kept():
     server = lab()
     for number in range(2, 26):
@@ -292,7 +342,7 @@ def kept():
     assert shown(server) == numbers[-1]
 
 
-@case("RULES-1f a broken tree at start runs the last good generation with an error line")
+@case("RULES-1f a broken tree at start runs the last good generation with an error line (G5)")
 def broken_start():
     server = lab()
     put(server, 2)
@@ -436,6 +486,38 @@ def outlived():
     assert len(server.log_lines(msg="asleep")) == 2 and shown(server) == 2
     assert server.admin("GET", "/admin/letters").json["letters"] == []
     assert server.stop() == 0
+
+
+@case("RULES-1h a cancelled drain loses no timer and no effect: those of the cancelled run never were, the next run's are once")
+def outlived_timers():
+    policy = """return {
+  policy "remind" { service = "clerk", on = "Noted",
+    handle = function(event)
+      store.create("copies", { noteId = event.id })
+      bus.emit_in(1, "Reminded", { id = event.id })
+      NAP
+    end },
+  policy "count" { service = "clerk", on = "Reminded",
+    handle = function(event) store.create("copies", { noteId = 1000 + event.id }) end },
+}
+"""
+    notes = NOTES_LUA.replace('  resource "copies"', '  event "Reminded" { service = "clerk", key = { note = "id" }, '
+                              'fields = { integer "id" } },\n  resource "copies"')
+    server = lab({COPIES: policy.replace("NAP", 'log.info("asleep") task.sleep("28s")'), NOTES: notes},
+                 args=["--workers", "2", "--set", "reload.drain_ms=100"])
+    for _ in range(5):
+        server.request("POST", "/notes", {"what": "a"})
+    eventually(lambda: len(server.log_lines(msg="asleep")) == 5, "all five run")
+    write_files(server.scripts, {COPIES: policy.replace("NAP", "")})
+    reload(server)
+    eventually(lambda: len(server.log_lines(msg="policy failed", code="cancelled")) == 5, "the drain ends them")
+    wanted = sorted([1, 2, 3, 4, 5] + [1001, 1002, 1003, 1004, 1005])
+    eventually(lambda: len(server.rows("/copies")) >= 10, "the next tries, and their timers")
+    assert sorted(row["noteId"] for row in server.rows("/copies")) == wanted, server.rows("/copies")
+    assert len(server.events(type="Reminded")) == 5
+    server.restart()
+    assert sorted(row["noteId"] for row in server.rows("/copies")) == wanted
+    assert server.admin("GET", "/admin/letters").json["letters"] == []
 
 
 @case("RULES-1g an event that waits for its next try gets it from the rule that was mended")

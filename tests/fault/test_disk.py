@@ -53,7 +53,7 @@ class Filler:
         os.unlink(self.path)
 
 
-@case("PATH-7d disk full: 507, reads go on, nothing acknowledged is lost, and it recovers without a restart",
+@case("PATH-7d disk full: 507, reads go on, nothing acknowledged is lost, and it recovers without a restart (G1)",
       seconds=180)
 def disk_full():
     disk = small_disk(24)
@@ -128,7 +128,7 @@ def failing_batches():
     check_invariants(server, customers.accepted)
 
 
-@case("PATH-7d a disk that refuses every commit: nothing is acknowledged, and nothing is there afterwards")
+@case("PATH-7d a disk that refuses every commit: nothing is acknowledged, and nothing is there afterwards (G1, G2)")
 def no_commit():
     server = Server("bookmarket")
     check_invariants(server, [])

@@ -34,5 +34,24 @@ def races():
     assert server.stop() == 0, server.tail()
 
 
+@case("PATH-2j a service that stops and starts under load, with four workers and clients that come and go, is no data race",
+      seconds=200)
+def stop_and_start():
+    server = Server("bookmarket", args=["--workers", "4"], build="tsan")
+    customers = Customers(server)
+    customers.open()
+    for name in ("delivery", "payment") * 3:
+        enough = len(customers.accepted) + 20
+        eventually(lambda enough=enough: len(customers.accepted) >= enough, f"{enough} orders", 60)
+        assert server.admin("POST", f"/admin/services/{name}/stop", seconds=60).status == 200
+        for _ in range(8):  # a connection each: the workers share them out
+            assert server.request("GET", "/orders?size=1").status == 200
+        assert server.admin("POST", f"/admin/services/{name}/start", seconds=60).status == 200
+    customers.leave()
+    assert set(customers.refused) <= {502, 503}, dict(customers.refused)
+    check_invariants(server, customers.accepted)
+    assert server.stop() == 0, server.tail()
+
+
 if __name__ == "__main__":
     main()

@@ -76,7 +76,8 @@ def check(order, payment, accepted):
     return len(set(payments) - orders)
 
 
-@case("SHOP-5a both processes killed at random under load: an acknowledged order has exactly one payment", seconds=300)
+@case("SHOP-5a both processes killed at random under load: an acknowledged order has exactly one payment (G1, G8)",
+      seconds=300)
 def killed():
     random = rng()
     payment = Server("bookmarket", args=["--only", "payment"])

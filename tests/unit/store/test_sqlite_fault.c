@@ -249,10 +249,12 @@ static void failed_checkpoint_loses_nothing(void **state)
     assert_true(vfs_fault_count(VFS_FAULT_DB_WRITE) > 0); /* it was tried */
     vfs_fault_clear();
     commit_one(f);
-    assert_int_equal(fixture_count(f, ORDERS), 5);
+    commit_one(f); /* when it is answered, what came after the one before is done */
+    assert_true(vfs_fault_count(VFS_FAULT_DB_WRITE) > 0);
+    assert_int_equal(fixture_count(f, ORDERS), 6);
     fixture_close(f);
     fixture_open(f);
-    assert_int_equal(fixture_count(f, ORDERS), 5);
+    assert_int_equal(fixture_count(f, ORDERS), 6);
 }
 
 /* Ids that cannot be reserved: who waits for one is told why, and the next one who asks gets one.
@@ -304,7 +306,8 @@ int main(void)
         FAULT("a full disk is said to be full and recovers by itself",
               full_disk_recovers_by_itself),
         FAULT("each write fails once: what is told is what a crash leaves", every_write_once),
-        FAULT("a failed checkpoint loses nothing", failed_checkpoint_loses_nothing),
+        FAULT("G10 a failed checkpoint loses nothing, and is made up for after the next commit",
+              failed_checkpoint_loses_nothing),
         FAULT("PATH-3g ids that cannot be reserved fail their waiters, then recover",
               ids_fail_and_recover),
     };
