@@ -94,8 +94,9 @@ struct store {
     int64_t next_seq; /* newest seq given out */
     char **names;     /* of columns that schemas point to; as old as the store */
     size_t name_count, name_cap;
-    int64_t batch;  /* number of the newest transaction, also in the file */
-    int wal_frames; /* in the log after the newest commit */
+    int64_t tidied_ms; /* when expired repeats were last looked for */
+    int64_t batch;     /* number of the newest transaction, also in the file */
+    int wal_frames;    /* in the log after the newest commit */
     struct buf scratch;
     struct store_unit *units[ENGINE_BATCH];
 
@@ -220,6 +221,9 @@ int sqlite_notes_event(struct store *s, struct store_unit *u, struct store_event
 struct store_repeat;
 /* 0 written, 1 its key is taken, -1 failed. */
 int sqlite_repeats_write(struct store *s, const struct store_repeat *r, struct err *err);
+/* In a transaction that is about to be committed anyway: removes some of what has expired, now and
+ * then. */
+int sqlite_repeats_tidy(struct store *s, struct err *err);
 /* Outside of a transaction: removes what has expired. */
 int sqlite_repeats_purge(struct store *s, struct err *err);
 

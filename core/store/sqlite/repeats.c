@@ -1,24 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Answers kept for repeats. What has expired goes a little with each new one, and all of it when
- * the file is opened: so the table is never larger than a day's keys. */
+/* Answers kept for repeats. What has expired goes a little with each new one and with other units,
+ * and all of it when the file is opened: so the table is never larger than a day's keys. */
 
 #include "store/repeat.h"
 #include "store/sqlite/engine.h"
 
-static int purge_some(struct store *s, int64_t now_ms, struct err *err)
+#define WITH_ONE 16 /* removed with a new one */
+#define TIDY_MS 10000
+#define TIDY_ROWS 1024 /* removed each TIDY_MS of other units */
+
+static int purge_some(struct store *s, int64_t now_ms, int count, struct err *err)
 {
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_REPEATS_GONE, err);
     if (!stmt)
         return -1;
     sqlite3_bind_int64(stmt, 1, now_ms);
+    sqlite3_bind_int(stmt, 2, count);
     int rc = sqlite_stmts_run(stmt);
     return rc == SQLITE_DONE ? 0 : sqlite_db_fail(&s->conn, rc, "forget old keys", err);
 }
 
+int sqlite_repeats_tidy(struct store *s, struct err *err)
+{
+    int64_t now_ms = clock_wall_ms(s->clock);
+    if (now_ms >= s->tidied_ms && now_ms - s->tidied_ms < TIDY_MS) /* clocks are also set back */
+        return 0;
+    s->tidied_ms = now_ms;
+    return purge_some(s, now_ms, TIDY_ROWS, err);
+}
+
 int sqlite_repeats_write(struct store *s, const struct store_repeat *r, struct err *err)
 {
-    if (purge_some(s, r->now_ms, err) < 0)
+    if (purge_some(s, r->now_ms, WITH_ONE, err) < 0)
         return -1;
     sqlite3_stmt *stmt = sqlite_stmts_fixed(&s->conn, SQL_REPEAT, err);
     if (!stmt)
@@ -40,8 +54,8 @@ int sqlite_repeats_write(struct store *s, const struct store_repeat *r, struct e
 int sqlite_repeats_purge(struct store *s, struct err *err)
 {
     struct buf sql = BUF_INIT;
-    buf_addf(&sql, "DELETE FROM _moontide_repeats WHERE expires<=%lld",
-             (long long)clock_wall_ms(s->clock));
+    s->tidied_ms = clock_wall_ms(s->clock);
+    buf_addf(&sql, "DELETE FROM _moontide_repeats WHERE expires<=%lld", (long long)s->tidied_ms);
     int failed = sqlite_db_exec(&s->conn, buf_str(&sql).p, err);
     buf_deinit(&sql);
     return failed;

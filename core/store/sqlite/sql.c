@@ -48,7 +48,7 @@ static const char *const system_sql[SQL_KINDS] = {
                    " fingerprint=excluded.fingerprint,status=excluded.status,head=excluded.head,"
                    "body=excluded.body,expires=excluded.expires WHERE expires<=?8",
     [SQL_REPEATS_GONE] = "DELETE FROM _moontide_repeats WHERE rowid IN (SELECT rowid"
-                         " FROM _moontide_repeats WHERE expires<=?1 ORDER BY expires LIMIT 16)",
+                         " FROM _moontide_repeats WHERE expires<=?1 ORDER BY expires LIMIT ?2)",
     [SQL_REPEAT_READ] = "SELECT fingerprint,status,head,body,expires FROM _moontide_repeats"
                         " WHERE service=?1 AND key=?2 AND expires>?3",
     [SQL_POSITION] = "UPDATE _moontide_policies SET high=?2,holes=?3 WHERE number=?1",

@@ -83,7 +83,7 @@ static int prepare(struct transaction *tx, struct err *err)
     tx->accepted = link_accepted(tx->units, tx->count);
     if (!tx->accepted && !tx->ids)
         return 0;
-    if (sqlite_writer_mark(s, err) < 0)
+    if (sqlite_writer_mark(s, err) < 0 || sqlite_repeats_tidy(s, err) < 0)
         return -1;
     if (!tx->accepted || !s->hooks.before_commit)
         return 0;

@@ -114,21 +114,52 @@ static int64_t rows_of(struct fixture *f)
     return n;
 }
 
-static void expired_ones_go_with_later_ones_and_at_a_start(void **state)
+/* The writer has looked for expired ones so long ago; it sleeps meanwhile. */
+static void set_tidied(struct fixture *f, int64_t ago_ms)
 {
-    struct fixture *f = *state;
+    f->store->tidied_ms = clock_wall_ms(&f->clock) - ago_ms;
+}
+
+static void keep_forty_expired(struct fixture *f)
+{
     char key[16];
     for (int i = 0; i < 40; i++) {
         snprintf(key, sizeof(key), "k%d", i);
+        set_tidied(f, 0);
         assert_int_equal(commit(f, keyed(f, "order", key, 2 * DAY_MS, false)), STORE_COMMITTED);
     }
     assert_int_equal(rows_of(f), 40);
+    set_tidied(f, 0);
+}
+
+static struct store_unit *keyless(struct fixture *f)
+{
+    struct store_unit *u = store_unit_new();
+    fixture_insert_order(f, u, fixture_id(f, 0), 1);
+    return u;
+}
+
+static void expired_ones_go_with_later_ones_and_at_a_start(void **state)
+{
+    struct fixture *f = *state;
+    keep_forty_expired(f);
     assert_int_equal(commit(f, keyed(f, "order", "new", 0, false)), STORE_COMMITTED);
     assert_int_equal(rows_of(f), 40 - 16 + 1);
     fixture_close(f);
     fixture_open(f);
     assert_int_equal(rows_of(f), 1);
     assert_true(is_kept(f, "order", "new"));
+}
+
+static void expired_ones_go_with_units_that_have_none(void **state)
+{
+    struct fixture *f = *state;
+    keep_forty_expired(f);
+    assert_int_equal(commit(f, keyless(f)), STORE_COMMITTED);
+    assert_int_equal(rows_of(f), 40);
+    set_tidied(f, 10000);
+    assert_int_equal(commit(f, keyless(f)), STORE_COMMITTED);
+    assert_int_equal(rows_of(f), 0);
 }
 
 #define OPEN(name, fn)                                                                             \
@@ -144,6 +175,8 @@ int main(void)
         OPEN("G8 the second unit of a key is refused whole", the_second_of_a_key_is_refused_whole),
         OPEN("G8 a key that has expired is free again",
              expired_ones_are_not_found_and_may_come_again),
+        OPEN("G10 expired keys go with units that have none",
+             expired_ones_go_with_units_that_have_none),
         OPEN("G10 expired keys go with later ones, and at a start",
              expired_ones_go_with_later_ones_and_at_a_start),
     };
