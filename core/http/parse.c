@@ -370,6 +370,8 @@ static enum http_parse_verdict refuse_by_parser(struct http_parse *p)
 {
     if (p->status > 0)
         return HTTP_PARSE_REFUSED;
+    if (llhttp_get_errno(&p->parser) == HPE_INVALID_METHOD) /* and yet a token */
+        return refuse(p, 501, "no such method is known here; they are written in capitals");
     const char *reason = llhttp_get_error_reason(&p->parser);
     return refuse(p, 400, reason && reason[0] ? reason : "malformed request");
 }

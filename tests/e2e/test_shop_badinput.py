@@ -290,8 +290,8 @@ def routing():
         "/things/%", "/things/%4", "/things/%zz", "/%00", "/things/%c0%af", "/things/%ed%a0%80", "/%ff")})
     table.update({f"{method.decode()} {target.decode()}": (405, OPEN, other(method, target)) for method, target in (
         (b"DELETE", b"/things"), (b"PUT", b"/things"), (b"TRACE", b"/things"), (b"PROPFIND", b"/things"), (b"POST", b"/things/1"))})
-    table["a method that nobody knows"] = (400, CLOSED, other(b"BREW", b"/things"))
-    table["a method in lower case"] = (400, CLOSED, other(b"get", b"/things"))
+    table["a method that nobody knows"] = (501, CLOSED, other(b"BREW", b"/things"))
+    table["a method in lower case"] = (501, CLOSED, other(b"get", b"/things"))
     try_all(server, table)
     with server.connect() as connection:
         connection.send(other(b"DELETE", b"/things"))
