@@ -413,6 +413,8 @@ static struct str path_behind(const struct gateway_route *gr, struct str path,
     if (rooted && gr->prefix_path.n == 0)
         return path;
     struct buf out = BUF_INIT;
+    if (gr->prefix_path.n > 0 && gr->prefix_path.p[0] != '/')
+        buf_addc(&out, '/');
     buf_adds(&out, gr->prefix_path);
     if (!rooted)
         buf_addc(&out, '/');

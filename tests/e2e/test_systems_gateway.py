@@ -646,5 +646,51 @@ def stopped():
     go.set()
 
 
+@case("SYSTEMS-6i an upload outlives a reload, and a stop waits for it; a second one breaks it off")
+def upload_lifetimes():
+    ends, part = [], 50000
+
+    def answer(asked, peer):
+        count = len(asked[2].read(4 * part))
+        ends.append(count)
+        if count < 4 * part:
+            return False
+        peer.sendall(plain(str(count)))
+        return True
+
+    host = Upstream(answer, whole=False)
+    folder = tree(temp_dir(), f'{{ path = "/**", url = "{host.url}" }}')
+    server = Server("front", scripts=folder, args=["--workers", "1"])
+
+    def begin():
+        client, before = server.connect(), len(host.heard)
+        client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (4 * part) + b"x" * part)
+        eventually(lambda: len(host.heard) == before + 1, "the other host has the head")
+        return client
+
+    client = begin()
+    tree(folder, '{ path = "/sorry", service = "desk" }')
+    assert server.admin("POST", "/admin/reload").status == 200
+    assert server.request("GET", "/x").status == 404
+    client.send(b"x" * 3 * part)
+    assert client.answer().text == str(4 * part)
+    tree(folder, f'{{ path = "/**", url = "{host.url}" }}')
+    assert server.admin("POST", "/admin/reload").status == 200
+    client = begin()
+    server.signal(15)
+    server.wait_log(msg="stopping")
+    client.send(b"x" * 3 * part)
+    assert client.answer().text == str(4 * part)
+    assert server.wait_exit() == 0
+    server.start()
+    client = begin()
+    server.signal(15)
+    server.wait_log(msg="stopping")
+    server.signal(15)
+    server.wait_exit()
+    eventually(lambda: len(ends) == 3, "the other host sees that it broke off")
+    assert ends[2] < 4 * part, ends
+
+
 if __name__ == "__main__":
     main()
