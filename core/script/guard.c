@@ -136,31 +136,41 @@ void guard_open_scopes(struct strand *s)
     open_scope(s, s->guard);
 }
 
-/* [light userdata guard] */
+/* [light userdata reference] */
 static int call_on_cancel(lua_State *L)
 {
-    struct guard *g = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, g->on_cancel);
+    const int *reference = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, *reference);
     lua_call(L, 0, 0);
     return 0;
 }
 
-void guard_tell_cancelled(struct guard *g)
+static void tell(struct strand *s, int *on_cancel)
 {
-    struct host *h = g->strand->task->host;
+    struct host *h = s->task->host;
     struct strand *before = h->current;
     struct budget_frame frame;
     struct err err;
-    if (g->on_cancel == LUA_NOREF)
+    if (*on_cancel == LUA_NOREF)
         return;
-    h->current = g->strand;
+    h->current = s;
     h->unyieldable++;
-    budget_enter(h->budget, &g->strand->task->closing, h->L, &frame);
-    if (host_protected(h, call_on_cancel, g, &err) != 0)
+    budget_enter(h->budget, &s->task->closing, h->L, &frame);
+    if (host_protected(h, call_on_cancel, on_cancel, &err) != 0)
         log_event(LOG_WARN, "on_cancel failed", LOG_C("error", err.message));
     budget_leave(h->budget, &frame);
     h->unyieldable--;
     h->current = before;
+}
+
+void guard_tell_cancelled(struct guard *g)
+{
+    tell(g->strand, &g->on_cancel);
+}
+
+void guard_tell_strand(struct strand *s)
+{
+    tell(s, &s->on_cancel);
 }
 
 void guard_drop_all(struct strand *s, enum breaker_outcome outcome)

@@ -45,6 +45,8 @@ void guard_open_scopes(struct strand *s);
 void guard_drop_all(struct strand *s, enum breaker_outcome outcome);
 /* Calls and forgets the function of on_cancel, if any. The strand does not run. */
 void guard_tell_cancelled(struct guard *g);
+/* The same for a strand inside of a body that is cancelled with it, or before it. */
+void guard_tell_strand(struct strand *s);
 /* Raises the error that unwinds. [-0, +0, e] */
 int guard_unwind(lua_State *L);
 /* Is the error at the top on its way up to a guard, not to be caught? (What a <close> variable

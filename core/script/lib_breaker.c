@@ -432,26 +432,44 @@ static int core_fall_back(lua_State *L)
 
 /* ---- inside a body ---- */
 
-static struct guard *check_guard(lua_State *L, const char *word)
+static struct guard *body_of(const struct strand *s)
 {
-    struct guard *g = strand_check(L, word)->guard;
+    struct guard *g = s->guard;
     while (g != NULL && g->is_fallback)
         g = g->outer;
+    return g;
+}
+
+static bool is_inside_body(const struct strand *s)
+{
+    while (s != NULL && body_of(s) == NULL)
+        s = s->parent;
+    return s != NULL;
+}
+
+static struct guard *check_guard(lua_State *L, const char *word)
+{
+    struct guard *g = body_of(strand_check(L, word));
     if (g == NULL)
         fail_misuse(L, "%s is for the body of a breaker's call", word);
     return g;
 }
 
 /* on_cancel(fn): fn() runs when the body is given up, because its time is over or nobody wants its
- * result any more. It cannot wait. The last one counts. */
+ * result any more; in a function of task.all or task.race inside of a body, when that function is.
+ * It cannot wait. The last one counts. */
 static int on_cancel(lua_State *L)
 {
-    struct guard *g = check_guard(L, "on_cancel");
+    struct strand *s = strand_check(L, "on_cancel");
+    struct guard *own = body_of(s);
+    int *at = own != NULL ? &own->on_cancel : &s->on_cancel;
+    if (own == NULL && !is_inside_body(s))
+        check_guard(L, "on_cancel");
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
-    luaL_unref(L, LUA_REGISTRYINDEX, g->on_cancel);
-    g->on_cancel = LUA_NOREF;
-    g->on_cancel = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_unref(L, LUA_REGISTRYINDEX, *at);
+    *at = LUA_NOREF;
+    *at = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 

@@ -61,7 +61,7 @@ static struct strand *strand_take(struct task *t)
     list_init(&s->children_head);
     list_init(&s->coroutines);
     list_init(&s->flights);
-    s->request_cache = LUA_NOREF;
+    s->on_cancel = s->request_cache = LUA_NOREF;
     list_push(&t->strands, &s->node);
     return s;
 }
@@ -178,6 +178,7 @@ void strand_cancel(struct strand *s)
     coroutines_close(s, 0);
     close_coroutine(s);
     guard_drop_all(s, BREAKER_CANCELLED);
+    guard_tell_strand(s);
     flight_drop_all(s);
     s->ended = true;
     s->status = LUA_ERRRUN;
@@ -235,6 +236,7 @@ void strand_free(struct strand *s)
     list_remove(&s->node);
     strand_close_snapshot(s);
     luaL_unref(h->L, LUA_REGISTRYINDEX, s->request_cache);
+    luaL_unref(h->L, LUA_REGISTRYINDEX, s->on_cancel);
     if (s->anchored) {
         lua_pushnil(h->L); /* nor does this */
         lua_rawsetp(h->L, LUA_REGISTRYINDEX, s);

@@ -26,7 +26,8 @@ struct strand {
     uint64_t coroutine_count;           /* so far */
     struct list coroutines;             /* that its scripts made (coroutines.h) */
     struct list flights;                /* that it leads (flight.h) */
-    int request_cache;                  /* root: reference to what breakers remember, LUA_NOREF */
+    int on_cancel;     /* inside of a body: reference to a function, or LUA_NOREF */
+    int request_cache; /* root: reference to what breakers remember, LUA_NOREF */
     struct strand *next_ready;
     bool ready;
     bool anchored; /* its op is in the registry */

@@ -295,6 +295,43 @@ describe("BREAKER-4 the end of a body's time", function()
     assert.same({ "late", "lost" }, answer.body)
   end)
 
+  it("on_cancel in a function of task.all or task.race inside of a body is for that function", function()
+    scripts(tree("timeout_ms = 100", [[
+      local told = {}
+      local function part(name, ms)
+        return function()
+          on_cancel(function() told[#told + 1] = name end)
+          task.sleep(ms)
+          return name
+        end
+      end
+      if request.query.q == "hedge" then
+        local n = 0
+        local won = guard:call(function()
+          n = n + 1
+          return part("body " .. n, n == 1 and 90 or 20)()
+        end, { hedge = 30 })
+        told[#told + 1] = won
+      elseif request.query.q == "race" then
+        local won = guard:call(function() return task.race(part("slow", 90), part("quick", 10)) end)
+        told[#told + 1] = won
+      else
+        guard:call(function() task.all(part("a", 500), part("b", 600), part("short", 10)) end, function() end)
+        table.sort(told)
+      end
+      return told]]))
+    local function ask(q, ...)
+      local answer = start { path = "/go?q=" .. q }
+      settle()
+      for _, ms in ipairs { ... } do clock.advance(ms) end
+      return answer.body
+    end
+    assert.same({ "body 1", "body 2" }, ask("hedge", 30, 20))
+    assert.same({ "slow", "quick" }, ask("race", 10))
+    assert.same({ "a", "b" }, ask("all", 10, 90))
+    assert.equal(0, breaker("guard").in_flight)
+  end)
+
   it("on_cancel is for bodies, and a coroutine cannot leave one half-way", function()
     assert.matches("on_cancel is for the body of a breaker's call",
       run("", "local _, err = try(on_cancel, type) return { err.message }")[1])
