@@ -130,6 +130,9 @@ def request_as_sent():
     assert values(host.heard[1], "Content-Length") == ["0"], host.heard[1]
     assert server.request("GET", "/far").status == 200
     assert host.heard[2][0] == "GET / HTTP/1.1" and values(host.heard[2], "Content-Length") == [], host.heard[2]
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert server.request(method, "/far/any").status == 200, method
+        assert host.heard[-1][0] == f"{method} /any HTTP/1.1", host.heard[-1]
 
 
 @case("SYSTEMS-6h an answer comes back whole: every header, the length also of HEAD, no body with 204 and 304")
