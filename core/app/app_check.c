@@ -31,7 +31,7 @@ static int declared_events(const struct program *p)
 static int check_tree(const struct config *config, const struct tree *tree, struct err *err)
 {
     struct check c = {config};
-    struct load_conf conf = {tree, overlay, &c, config->only};
+    struct load_conf conf = {tree, overlay, &c, config->only, NULL};
     lua_State *L = load_state(&conf, err);
     if (L == NULL)
         return -1;

@@ -4,6 +4,7 @@
 
 #include "http/url.h"
 #include "script/budget.h"
+#include "script/code.h"
 #include "script/fail.h"
 #include "script/flight.h"
 #include "script/frozen.h"
@@ -79,11 +80,10 @@ static int core_check_pattern(lua_State *L)
  * bytecode. */
 static int core_compile(lua_State *L)
 {
-    size_t n;
-    const char *source = luaL_checklstring(L, 1, &n);
+    struct str source;
+    source.p = luaL_checklstring(L, 1, &source.n);
     fail_know_script(L, luaL_checkstring(L, 2) + 1);
-    if (luaL_loadbufferx(L, source, n, lua_tostring(L, 2), "t") != LUA_OK)
-        return lua_error(L);
+    code_load(L, source, lua_tostring(L, 2));
     lua_pushvalue(L, 3);
     lua_setupvalue(L, -2, 1);
     return 1;

@@ -5,6 +5,7 @@
 
 #include "script/alloc.h"
 #include "script/budget.h"
+#include "script/code.h"
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/libs.h"
@@ -41,8 +42,7 @@ static int run_veneer(lua_State *L)
     if (v == NULL)
         return luaL_error(L, "no veneer %s", name.p);
     const char *chunk = lua_pushfstring(L, "=moontide/%s.lua", v->name);
-    if (luaL_loadbufferx(L, v->source, v->length, chunk, "t") != LUA_OK)
-        return lua_error(L);
+    code_load(L, (struct str){v->source, v->length}, chunk);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushcclosure(L, run_veneer, 1);
@@ -163,6 +163,7 @@ static int overlay_system(lua_State *L)
 static int load_all(lua_State *L)
 {
     struct load_conf *conf = lua_touserdata(L, 1);
+    code_use(L, conf->code);
     push_boot(L);
     int boot = lua_gettop(L);
     lua_getfield(L, boot, "dispatch");
@@ -174,6 +175,7 @@ static int load_all(lua_State *L)
     lua_pushlstring(L, conf->only.p != NULL ? conf->only.p : "", conf->only.n);
     lua_call(L, 3, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &load_program_key);
+    code_use(L, NULL); /* which the state may outlive */
     return 0;
 }
 

@@ -16,6 +16,8 @@ struct load_conf {
     void *ctx;
     /* The services of this process, "order,delivery"; empty: those without a url; "*": all. */
     struct str only;
+    /* Shared by all states of a tree, or NULL. Borrowed while a state is loaded. */
+    struct code *code;
 };
 
 /* Loads everything and checks it. err: "scripts/routes/x/y.lua:12: ...". Returns the state (owned),
