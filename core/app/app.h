@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-#include "app/admin.h"
+#include "app/admin/admin.h"
 #include "app/config.h"
 #include "app/control.h"
 #include "app/reload.h"

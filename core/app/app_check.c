@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `moontide check`: loads a tree as `run` would and says what is wrong with it. Opens no store, no
  * socket, writes nothing. */
-#include "app/commands.h"
+#include "app/commands/commands.h"
 #include "app/excerpt.h"
 #include "app/generation.h"
 #include "script/host_events.h"

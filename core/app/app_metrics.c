@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the workers count and what the process takes, as lines of GET /metrics. */
-#include "app/admin_inside.h"
+#include "app/admin/inside.h"
 #include "app/app.h"
 #include "http/metrics.h"
 

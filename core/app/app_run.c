@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `moontide run`: from the first line of the log to the last answer. */
 #include "app/app.h"
-#include "app/commands.h"
+#include "app/commands/commands.h"
 #include "base/file.h"
 
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What only the process as a whole knows: its names, addresses and sizes. */
-#include "app/admin_inside.h"
+#include "app/admin/inside.h"
 #include "app/app.h"
 
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `moontide test`: finds the spec files, runs each on both engines and reports as TAP. */
-#include "app/commands_inside.h"
+#include "app/commands/inside.h"
 #include "app/spec_world.h"
 #include "base/file.h"
 

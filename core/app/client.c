@@ -4,7 +4,7 @@
  */
 #include "app/client.h"
 
-#include "app/admin_token.h"
+#include "app/admin/token.h"
 #include "app/client_http.h"
 #include "base/file.h"
 #include "base/json.h"

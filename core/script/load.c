@@ -8,7 +8,7 @@
 #include "script/code.h"
 #include "script/convert.h"
 #include "script/fail.h"
-#include "script/libs.h"
+#include "script/lib/libs.h"
 #include "script/veneers.h"
 
 #include <lauxlib.h>

@@ -8,7 +8,7 @@
 #include "script/convert.h"
 #include "script/fail.h"
 #include "script/gateway.h"
-#include "script/libs.h"
+#include "script/lib/libs.h"
 
 #include <lauxlib.h>
 

@@ -5,7 +5,7 @@
 #include "rest/rest.h"
 #include "script/fail.h"
 #include "script/frozen.h"
-#include "script/lib_store.h"
+#include "script/lib/store.h"
 #include "script/request.h"
 
 #include <lauxlib.h>

@@ -6,7 +6,7 @@
 #include "http/loopback.h"
 #include "script/convert.h"
 #include "script/fail.h"
-#include "script/libs.h"
+#include "script/lib/libs.h"
 #include "script/spec_inside.h"
 #include "script/veneers.h"
 

@@ -21,7 +21,7 @@ struct coroutine {
     int ref;
 };
 
-/* What a waiting strand yields. Scripts cannot make one; script/lib_coroutine.c passes it on. */
+/* What a waiting strand yields. Scripts cannot make one; script/lib/coroutine.c passes it on. */
 const char strand_wait_token = 0;
 
 static int make_coroutine(lua_State *L)

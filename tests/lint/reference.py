@@ -38,14 +38,14 @@ def settings():
 
 @case("SHOP-7o reference: docs/reference/commands.md has every command and every flag of them")
 def commands():
-    source = read("core/app/commands.c")
-    names = re.findall(r'^    \{"(\w+)",', table("core/app/commands.c", "commands"), re.MULTILINE)
+    source = read("core/app/commands/commands.c")
+    names = re.findall(r'^    \{"(\w+)",', table("core/app/commands/commands.c", "commands"), re.MULTILINE)
     missing("docs/reference/commands.md", names + re.findall(r'(?<=["\s|\[])(--[a-z][\w-]+)', source), 30)
 
 
 @case("SHOP-7o reference: docs/reference/admin.md has every path with its method")
 def admin():
-    routes = re.findall(r'\{HTTP_(\w+?)_?, "(/[^"]+)"', table("core/app/admin.c", "routes"))
+    routes = re.findall(r'\{HTTP_(\w+?)_?, "(/[^"]+)"', table("core/app/admin/admin.c", "routes"))
     missing("docs/reference/admin.md", [f"{method} {path}" for method, path in routes], 20)
 
 

@@ -2,7 +2,7 @@
 /* The admin side over a real socket, in front of a real store and bus; all on one loop under a fake
  * clock. */
 #include "../bus/world.h"
-#include "app/admin_inside.h"
+#include "app/admin/inside.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* clang-format off */
-#include "app/admin_token.h"
+#include "app/admin/token.h"
 
-#include "app/admin.h"
+#include "app/admin/admin.h"
 #include "base/file.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* clang-format off */
-#include "app/commands_inside.h"
+#include "app/commands/inside.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Our string and table functions beside Lua's own: the same values, or an error from both. What
  * goes in is a table of cases and 60,000 random ones, always the same. */
-#include "script/libs.h"
+#include "script/lib/libs.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
