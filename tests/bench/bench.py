@@ -266,7 +266,8 @@ def measure_breakers(server):
         answer = request(server.gateway, "GET", f"/breakers/{what}?n={n}")
         assert answer.status == 200, answer
         return answer.json["ms"] * 1e6 / n
-    return {what: min(once(what, n) for _ in range(25)) for what, n in BREAKER_LOOPS.items()}
+    bare = subprocess.run([os.path.join(BUILD, "bench_breaker")], capture_output=True, text=True, check=True)
+    return {**json.loads(bare.stdout), **{what: min(once(what, n) for _ in range(25)) for what, n in BREAKER_LOOPS.items()}}
 
 
 def bench(seconds):
@@ -304,6 +305,8 @@ def bench(seconds):
         ("the disk alone: 4 KiB + fdatasync, p50 / p99", milliseconds(sync)),
         ("commit to handler, one order at a time, p50 / p99", milliseconds(idle_handler)),
         ("commit to handler, under all of the above, p50 / p99", milliseconds(handler)),
+        ("a breaker without Lua: closed, with its result / open",
+         f"{breakers['c_closed']:.0f} / {breakers['c_open']:.0f} ns"),
         ("pcall of an empty function", f"{breakers['pcall']:.0f} ns"),
         ("the same in a closed breaker: beside pcall",
          f"{breakers['closed']:.0f} ns: + {breakers['closed'] - breakers['pcall']:.0f}"),
