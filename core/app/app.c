@@ -5,6 +5,7 @@
 #include "app/kept.h"
 #include "app/reload_inside.h"
 #include "base/file.h"
+#include "script/code.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static int start_tree(struct app *a, struct start *s, struct err *err)
     struct tree *tree = NULL;
     struct buf sources = BUF_INIT;
     if (tree_read(c_text(a, a->config->scripts), c_text(a, a->config->system), &tree, err) != 0 ||
-        generation_build(&s->generation, a->config, tree, a->worker_count, err) != 0)
+        generation_build(&s->generation, a->config, a->code, tree, a->worker_count, err) != 0)
         return -1;
     generation_write_sources(tree, &sources);
     bool same = s->has_last && str_eq(s->last.sources, buf_str(&sources));
@@ -60,7 +61,7 @@ static int start_last(struct app *a, struct start *s, struct err *err)
 {
     struct tree *tree = NULL;
     if (generation_read_sources(s->last.sources, a->config->system, &tree, err) != 0 ||
-        generation_build(&s->generation, a->config, tree, a->worker_count, err) != 0)
+        generation_build(&s->generation, a->config, a->code, tree, a->worker_count, err) != 0)
         return -1;
     return generation_store(&s->generation, a->store, s->last.number,
                             arena_str(s->arena, s->last.origin).p, false, s->arena, &s->switched,
@@ -398,6 +399,7 @@ int app_open(struct app *a, const struct config *config, struct err *err)
     a->config = config;
     a->worker_count = config->workers;
     a->listen_fd = a->admin_fd = -1;
+    a->code = code_new();
     clock_real_init(&a->clock);
     a->started_ns = clock_mono_ns(&a->clock);
     if ((a->loop = loop_new(&a->clock, err)) == NULL ||
@@ -462,6 +464,7 @@ void app_close(struct app *a)
     loop_free(a->loop);
     reload_free(a->reloader);
     program_unref(a->program);
+    code_free(a->code);
     close_fd(a->listen_fd);
     close_fd(a->admin_fd);
     free(a->service_names);

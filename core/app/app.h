@@ -17,6 +17,7 @@ struct app {
     struct loop *loop; /* of the main thread */
     struct mailbox *mailbox;
     struct program *program;
+    struct code *code; /* of the scripts and the host's own Lua; the builder's while it runs */
     struct store *store;
     struct store_session *session; /* of the main thread */
     struct registry *breakers;

@@ -22,6 +22,7 @@ struct test_args {
 /* The specs that run. */
 struct test_run {
     const struct test_args *args;
+    struct code *code; /* of the case before */
     int number, failed;
 };
 
@@ -84,7 +85,7 @@ static void run_on_engine(struct test_run *run, const char *path, const char *sc
                           const char *system, bool slow_reads)
 {
     struct err err;
-    struct test_file file = {run, spec_world_new(scripts, system, slow_reads)};
+    struct test_file file = {run, spec_world_new(scripts, system, run->code, slow_reads)};
     struct spec_stage stage = {&file, case_begin, case_open, case_close, case_end, case_report};
     struct spec_conf conf = {path, run->args->filter, slow_reads ? " (slow reads)" : "", &stage};
     if (spec_run(&conf, &err) != 0) {
@@ -204,11 +205,12 @@ static int read_args(struct test_args *a, int argc, char **argv)
 int app_test(int argc, char **argv)
 {
     struct test_args args = {.scripts = "./scripts", .log_level = LOG_NOTHING};
-    struct test_run run = {.args = &args};
+    struct test_run run = {.args = &args, .code = code_new()};
     int code = read_args(&args, argc, argv);
     log_set_level(args.log_level);
     for (int i = 0; i < args.path_count && code == EXIT_OK; i++)
         code = run_path(&run, args.paths[i]);
+    code_free(run.code);
     if (code != EXIT_OK)
         return code;
     printf("1..%d\n", run.number);

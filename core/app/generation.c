@@ -3,8 +3,6 @@
  */
 #include "app/generation.h"
 
-#include "script/code.h"
-
 #include <stdlib.h>
 
 static int overlay(void *ctx, struct arena *a, struct str prefix, struct json *table,
@@ -100,19 +98,17 @@ int generation_check_held(const struct generation *g, struct store_session *sess
 static int load_states(struct generation *g, struct load_conf *conf, struct err *err)
 {
     int failed = 0;
-    conf->code = g->state_count > 1 ? code_new() : NULL;
     g->states = xcalloc((size_t)g->state_count, sizeof(*g->states));
     for (int i = 0; i < g->state_count && !failed; i++)
         failed = (g->states[i] = load_state(conf, err)) == NULL;
-    code_free(conf->code);
-    conf->code = NULL;
+    code_forget(conf->code); /* that of the generation before */
     return failed ? -1 : 0;
 }
 
-int generation_build(struct generation *g, const struct config *config, struct tree *tree,
-                     int count, struct err *err)
+int generation_build(struct generation *g, const struct config *config, struct code *code,
+                     struct tree *tree, int count, struct err *err)
 {
-    struct load_conf conf = {tree, overlay, (struct config *)config, config->only, NULL};
+    struct load_conf conf = {tree, overlay, (struct config *)config, config->only, code};
     *g = (struct generation){.tree = tree, .state_count = count};
     if (load_states(g, &conf, err) != 0)
         return -1;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "app/config.h"
+#include "script/code.h"
 #include "script/load.h"
 #include "store/log.h"
 
@@ -14,10 +15,10 @@ struct generation {
     struct program *program; /* one reference */
 };
 
-/* Loads and checks the tree for count workers; takes the tree, also on failure. {0} is an empty
- * generation. */
-int generation_build(struct generation *g, const struct config *config, struct tree *tree,
-                     int count, struct err *err);
+/* Loads and checks the tree for count workers; takes the tree, also on failure. code keeps what it
+ * compiled for the next one. {0} is an empty generation. */
+int generation_build(struct generation *g, const struct config *config, struct code *code,
+                     struct tree *tree, int count, struct err *err);
 /* ERR_CONFIG for a setting from outside that names nothing of the program. */
 int generation_check_settings(const struct config *config, const struct program *p,
                               struct err *err);

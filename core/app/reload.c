@@ -203,9 +203,9 @@ static void build(void *arg)
     struct reload_job *job = arg;
     struct app *a = job->reloader->app;
     struct tree *tree = NULL;
-    job->build_failed =
-        read_tree(job, a->config, &tree) != 0 ||
-        generation_build(&job->generation, a->config, tree, a->worker_count, &job->err) != 0;
+    job->build_failed = read_tree(job, a->config, &tree) != 0 ||
+                        generation_build(&job->generation, a->config, a->code, tree,
+                                         a->worker_count, &job->err) != 0;
     job->status = 422;
     if (!job->build_failed &&
         generation_prepare(&job->generation, a->store, job->request.kind == RELOAD_DRY_RUN,

@@ -14,6 +14,7 @@
 struct spec_case {
     struct host_counts counts;
     const char *scripts, *system; /* unless the file brings its own */
+    struct code *code;
     bool slow_reads;
     char folder[256], data[280];
     struct clock clock;
@@ -28,11 +29,13 @@ struct spec_case {
     struct budget *budget;
 };
 
-struct spec_case *spec_world_new(const char *scripts, const char *system, bool slow_reads)
+struct spec_case *spec_world_new(const char *scripts, const char *system, struct code *code,
+                                 bool slow_reads)
 {
     struct spec_case *c = xcalloc(1, sizeof(*c));
     c->scripts = scripts;
     c->system = system;
+    c->code = code;
     c->slow_reads = slow_reads;
     return c;
 }
@@ -198,8 +201,9 @@ const struct spec_world *spec_world_open(void *ctx, const char *scripts, const c
     if (tree_read(scripts != NULL ? scripts : c->scripts, system != NULL ? system : c->system,
                   &tree, err) != 0)
         return NULL;
-    struct load_conf conf = {.tree = tree, .only = STR("*")};
+    struct load_conf conf = {.tree = tree, .only = STR("*"), .code = c->code};
     int failed = open_all(c, &conf, err);
+    code_forget(c->code);
     tree_free(tree);
     if (!failed)
         return &c->world;

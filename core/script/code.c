@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Half of what a state costs is compiling the host's own Lua and the scripts, which is the same for
- * every worker. A text is found by its bytes, so that nothing can be mistaken for another. */
+ * every worker, and mostly the same for the next generation. A text is found by its bytes, so that
+ * nothing can be mistaken for another. */
 #include "script/code.h"
 
 #include "base/buf.h"
@@ -11,12 +12,12 @@
 #include <stdlib.h>
 
 struct entry {
-    struct str chunk, source; /* in the arena */
-    struct buf made;
+    struct str chunk, source, made; /* in memory */
+    char *memory;
+    bool used; /* since code_forget */
 };
 
 struct code {
-    struct arena *arena;
     struct entry *entries;
     size_t count, cap;
 };
@@ -25,9 +26,7 @@ static const char code_key = 0; /* registry: the code in use */
 
 struct code *code_new(void)
 {
-    struct code *c = xcalloc(1, sizeof(*c));
-    c->arena = arena_new(0);
-    return c;
+    return xcalloc(1, sizeof(struct code));
 }
 
 void code_free(struct code *c)
@@ -35,9 +34,8 @@ void code_free(struct code *c)
     if (c == NULL)
         return;
     for (size_t i = 0; i < c->count; i++)
-        buf_deinit(&c->entries[i].made);
+        free(c->entries[i].memory);
     free(c->entries);
-    arena_free(c->arena);
     free(c);
 }
 
@@ -56,13 +54,27 @@ static int add_made(lua_State *L, const void *p, size_t n, void *made)
     return 0;
 }
 
+static struct str put(char **to, struct str s)
+{
+    struct str copy = {*to, s.n};
+    memcpy(*to, s.p, s.n);
+    *to += s.n;
+    return copy;
+}
+
 /* Keeps the function at the top. */
 static void keep(lua_State *L, struct code *c, struct str source, struct str chunk)
 {
+    struct buf made = BUF_INIT;
+    lua_dump(L, add_made, &made, 0); /* raises nothing: the writer does not fail */
     vec_reserve(&c->entries, &c->cap, c->count + 1, sizeof(*c->entries));
     struct entry *e = &c->entries[c->count++];
-    *e = (struct entry){arena_str(c->arena, chunk), arena_str(c->arena, source), BUF_INIT};
-    lua_dump(L, add_made, &e->made, 0);
+    char *to = e->memory = xmalloc(chunk.n + source.n + made.n);
+    e->chunk = put(&to, chunk);
+    e->source = put(&to, source);
+    e->made = put(&to, buf_str(&made));
+    e->used = true;
+    buf_deinit(&made);
 }
 
 void code_use(lua_State *L, struct code *c)
@@ -77,9 +89,33 @@ void code_load(lua_State *L, struct str source, const char *chunk)
     struct code *c = lua_touserdata(L, -1);
     lua_pop(L, 1);
     struct entry *e = c != NULL ? find(c, source, str_from(chunk)) : NULL;
-    struct str text = e != NULL ? buf_str(&e->made) : source;
+    if (e != NULL)
+        e->used = true;
+    struct str text = e != NULL ? e->made : source;
     if (luaL_loadbufferx(L, text.p, text.n, chunk, e != NULL ? "b" : "t") != LUA_OK)
         lua_error(L);
     if (c != NULL && e == NULL)
         keep(L, c, source, str_from(chunk));
+}
+
+void code_forget(struct code *c)
+{
+    size_t kept = 0;
+    if (c == NULL)
+        return;
+    for (size_t i = 0; i < c->count; i++) {
+        struct entry e = c->entries[i];
+        if (!e.used) {
+            free(e.memory);
+            continue;
+        }
+        e.used = false;
+        c->entries[kept++] = e;
+    }
+    c->count = kept;
+}
+
+size_t code_count(const struct code *c)
+{
+    return c->count;
 }

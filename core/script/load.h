@@ -16,7 +16,7 @@ struct load_conf {
     void *ctx;
     /* The services of this process, "order,delivery"; empty: those without a url; "*": all. */
     struct str only;
-    /* Shared by all states of a tree, or NULL. Borrowed while a state is loaded. */
+    /* What was compiled before, or NULL. Borrowed while a state is loaded. */
     struct code *code;
 };
 

@@ -48,7 +48,7 @@ static void open_world(void)
     if (stage == NULL) {
         if (inputs == 0)
             atexit(close_world);
-        stage = spec_world_new(MOONTIDE_SOURCE "/tests/fuzz/words", "t",
+        stage = spec_world_new(MOONTIDE_SOURCE "/tests/fuzz/words", "t", NULL,
                                inputs / INPUTS_A_WORLD % 2 == 1); /* each second one: slow reads */
     }
     require(spec_world_begin(stage, &err) != NULL);

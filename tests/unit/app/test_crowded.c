@@ -65,7 +65,7 @@ static int open_world(void **state)
     static struct fixture f;
     static char scripts[400];
     struct err err;
-    f.stage = spec_world_new("", "t", false);
+    f.stage = spec_world_new("", "t", NULL, false);
     const char *folder = spec_world_begin(f.stage, &err);
     assert_non_null(folder);
     snprintf(scripts, sizeof(scripts), "%s/scripts", folder);

@@ -81,6 +81,30 @@ static void a_text_is_told_by_its_bytes_and_its_chunk(void **state)
     code_free(c);
 }
 
+static void what_no_state_of_a_tree_asked_for_is_forgotten(void **state)
+{
+    struct code *c = code_new();
+    (void)state;
+    expect(c, "@a.lua", "return 1", "1");
+    expect(c, "@b.lua", "return 2", "2");
+    code_forget(c);
+    assert_int_equal(code_count(c), 2);
+    expect(c, "@a.lua", "return 1", "1");
+    expect(c, "@b.lua", "return 3", "3");
+    assert_int_equal(code_count(c), 3);
+    code_forget(c);
+    assert_int_equal(code_count(c), 2);
+    expect(c, "@a.lua", "return 1", "1");
+    expect(c, "@b.lua", "return 3", "3");
+    expect(c, "@b.lua", "local =", "b.lua:1: <name> expected near '='");
+    assert_int_equal(code_count(c), 2);
+    code_forget(c);
+    code_forget(c);
+    assert_int_equal(code_count(c), 0);
+    expect(c, "@a.lua", "return 1", "1");
+    code_free(c);
+}
+
 static int add_piece(lua_State *L, const void *p, size_t n, void *out)
 {
     (void)L;
@@ -111,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_state_gets_the_same_function),
         cmocka_unit_test(a_text_is_told_by_its_bytes_and_its_chunk),
+        cmocka_unit_test(what_no_state_of_a_tree_asked_for_is_forgotten),
         cmocka_unit_test(bytecode_is_no_text),
     };
     return cmocka_run_group_tests_name("script/code", tests, NULL, NULL);
