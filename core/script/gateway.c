@@ -181,7 +181,8 @@ static void read_route(struct reader *r, int table, struct gateway *g, int numbe
                                     .what = text_of(r, table, "what"),
                                     .url = text_of(r, table, "url"),
                                     .breaker = text_of(r, table, "breaker"),
-                                    .timeout_ms = integer_of(r, table, "timeout_ms")};
+                                    .timeout_ms = integer_of(r, table, "timeout_ms"),
+                                    .guarded = flag_of(r, table, "guard")};
     if (service.n > 0)
         route->service = program_service(r->program, service);
     route->fallback = read_fallback(r, table);
@@ -242,6 +243,7 @@ struct gateway *gateway_read(lua_State *L, int top, struct program *p)
     if (lua_getfield(L, top, "gateway") == LUA_TTABLE) {
         int at = lua_gettop(L);
         g = p->front = arena_zalloc(p->arena, sizeof(*g)); /* freed with it if reading raises */
+        g->guards = (struct service){.number = SERVICE_OF_NOBODY, .name = STR("the gateway")};
         g->cors = read_cors(&r, at);
         if (lua_getfield(L, at, "routes") == LUA_TTABLE) {
             g->table = http_gateway_new();

@@ -42,7 +42,7 @@ struct gateway_limit {
 };
 
 struct gateway_route {
-    int number;                        /* from 1, as in the file */
+    int number;                        /* from 1, as in the file, and in every state */
     struct str what;                   /* "gateway.routes[2]" */
     struct service *service;           /* or NULL: */
     struct str url;                    /* "http://host:port" */
@@ -52,6 +52,7 @@ struct gateway_route {
     struct gateway_limit limit;
     struct gateway_headers request, response;
     int64_t timeout_ms; /* of the answer; 0: the host's own */
+    bool guarded;       /* its guard is asked first */
 };
 
 struct gateway {
@@ -59,6 +60,7 @@ struct gateway {
     struct http_cors *cors;     /* or NULL */
     struct gateway_route *routes;
     int route_count;
+    struct service guards; /* what they run as: without a table, a path or an event of its own */
 };
 
 /* Reads the `gateway` of the normalised program at index top. NULL if it has none; else in the

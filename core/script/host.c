@@ -65,6 +65,7 @@ static int open_host(lua_State *L)
     h->policies_ref = ref_members(L, program, "policies", "handle");
     h->routes_ref = ref_members(L, program, "routes", NULL);
     h->resources_ref = ref_members(L, program, "resources", NULL);
+    h->gateway_ref = ref_members(L, program, "gateway_routes", NULL);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &load_dispatch_key);
     h->dispatch_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     for (int i = 0; i < h->program->resource_count; i++)

@@ -60,7 +60,7 @@ struct host {
     struct lanes *lanes;
     struct budget *budget; /* of the thread */
     int number;            /* of the worker */
-    int policies_ref, routes_ref, resources_ref,
+    int policies_ref, routes_ref, resources_ref, gateway_ref,
         dispatch_ref; /* tables of functions, in the program's numbers */
     struct strand *current;
     int unyieldable; /* depth of script coroutines resumed from where waiting is impossible */

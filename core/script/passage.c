@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The way through the gateway, one decision after the other: origins, the route, its limit, its
- * breaker; and on the way back: what counts as failure, trying again, falling back, headers. */
+ * guard, its breaker; and on the way back: what counts as failure, trying again, falling back,
+ * headers. */
 #include "script/passage.h"
 
 #include "script/proxy.h"
@@ -119,7 +120,8 @@ static bool within_limit(struct passage *p)
         return true;
     struct str key = limit_key(p);
     if (key.n == 0) {
-        if (limit->deny_empty_key)
+        p->refused = limit->deny_empty_key;
+        if (p->refused)
             request_fail_code(r, ERR_FORBIDDEN, "the request does not say whose limit counts");
         return !limit->deny_empty_key;
     }
@@ -128,7 +130,7 @@ static bool within_limit(struct passage *p)
     add_extra(p, STR("X-RateLimit-Burst-Capacity"), number_text(r->arena, limit->conf.burst));
     add_extra(p, STR("X-RateLimit-Replenish-Rate"), number_text(r->arena, limit->conf.rate));
     add_extra(p, STR("X-RateLimit-Requested-Tokens"), number_text(r->arena, limit->conf.tokens));
-    p->limited = !v.admitted;
+    p->refused = !v.admitted;
     if (!v.admitted)
         request_fail_retry(r, ERR_RATE_LIMITED, "too many requests",
                            (v.retry_ns + NS_PER_MS - 1) / NS_PER_MS);
@@ -226,6 +228,53 @@ static void go(struct passage *p)
     go_on(p);
 }
 
+static bool leads_elsewhere(const struct gateway_route *route)
+{
+    return route->service == NULL || !route->service->here;
+}
+
+void passage_admitted(struct request *r)
+{
+    struct passage *p = r->passage;
+    if (p->gone) { /* too late to stop the guard */
+        passage_give_up(r);
+        return;
+    }
+    p->refused = false;
+    r->http = p->behind;
+    if (p->falling_back)
+        go_on(p);
+    else
+        go(p);
+}
+
+static void gone_in_guard(struct http_exchange *x)
+{
+    struct request *r = http_exchange_data(x);
+    r->passage->gone = true;
+    task_cancel(r->task, ERR_CANCELLED, "the client has gone");
+}
+
+/* What it refuses is answered so: it is no failure of the target. */
+static void ask_guard(struct passage *p)
+{
+    struct request *r = p->request;
+    if (!p->route->guarded) {
+        passage_admitted(r);
+        return;
+    }
+    p->refused = true;
+    if (!host_has_memory(r->host)) {
+        request_fail_code(r, ERR_LIMIT, HOST_CROWDED);
+        return;
+    }
+    if (leads_elsewhere(p->route)) {
+        http_exchange_set_data(r->x, r);
+        http_exchange_on_gone(r->x, gone_in_guard);
+    }
+    request_start_guard(r);
+}
+
 /* The root and the profiles are there without a route. */
 static void refuse_unrouted(struct request *r, const struct http_gateway_match *m)
 {
@@ -254,13 +303,9 @@ static void find_route(struct passage *p)
         refuse_unrouted(r, &m);
         return;
     }
-    r->http = request_behind(p, m.path);
-    if (p->falling_back) {
-        go_on(p);
-        return;
-    }
-    if (within_limit(p))
-        go(p);
+    p->behind = request_behind(p, m.path);
+    if (p->falling_back || within_limit(p))
+        ask_guard(p);
 }
 
 static void answer_preflight(struct request *r, enum http_cors_verdict verdict)
@@ -280,8 +325,7 @@ bool passage_streams(const struct host *h, const struct http_request *http, stru
     if (g == NULL || g->table == NULL)
         return false;
     http_gateway_match(g->table, http, a, &m);
-    const struct gateway_route *route = m.target;
-    return route != NULL && (route->service == NULL || !route->service->here);
+    return m.target != NULL && leads_elsewhere(m.target);
 }
 
 void passage_begin(struct request *r)
@@ -391,7 +435,7 @@ static bool wants_fallback(const struct passage *p, int status)
 bool passage_may_replace(const struct request *r, int status)
 {
     const struct passage *p = r->passage;
-    if (p->route == NULL || p->falling_back || p->limited || p->gone || r->host->draining)
+    if (p->route == NULL || p->falling_back || p->refused || p->gone || r->host->draining)
         return false;
     return wants_retry(p, status) || wants_fallback(p, status);
 }

@@ -9,11 +9,12 @@
 struct passage {
     struct request *request;
     const struct http_request *sent;   /* as the client sent it */
+    const struct http_request *behind; /* as the route's target gets it */
     const struct gateway_route *route; /* NULL: the gateway only knows of origins */
     struct registry_entry *breaker;
     struct breaker_permit permit;
     bool permitted, falling_back, timed_out;
-    bool limited; /* refused by the limit: not to be tried again */
+    bool refused; /* by the limit or the guard: not to be tried again or replaced */
     bool gone;    /* the client is: nobody wants an answer */
     int retries;
     struct loop_timer deadline;                      /* of the breaker, or the route */
@@ -26,6 +27,8 @@ bool passage_streams(const struct host *h, const struct http_request *http, stru
 /* Takes the request in: it is answered, goes to a service (request_route), or to another host
  * (proxy.c). */
 void passage_begin(struct request *r);
+/* The route's guard lets the request pass. */
+void passage_admitted(struct request *r);
 /* The answer in r is about to go out. True: it does not, because the request is tried again or
  * falls back. Else the headers are as the route wants them; called once more for every later
  * answer. */

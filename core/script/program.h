@@ -15,6 +15,7 @@
 /* A loaded script tree as the host sees it: what was declared, without the functions. Built once,
  * immutable, shared by all workers; each worker's Lua state has the functions under the same
  * numbers. */
+#define SERVICE_OF_NOBODY (-1) /* number of one that is in no list: it cannot be stopped */
 struct service {
     int number;
     struct str name;

@@ -79,6 +79,8 @@ void request_read(struct request *r);
 void request_cancel_waiting(struct host *h);
 /* Starts the task of a change, a route, or of the guard of a read (request_task.c). */
 void request_start_task(struct request *r);
+/* Starts the task of the gateway's guard: then passage_admitted, or the refusal is answered. */
+void request_start_guard(struct request *r);
 /* What keys of calls that leave the process begin with: the client's Idempotency-Key, else made up;
  * the same for all runs of the request's task. */
 struct str request_root(struct request *r);

@@ -6,7 +6,7 @@
 #include "script/fail.h"
 #include "script/frozen.h"
 #include "script/lib/store.h"
-#include "script/request.h"
+#include "script/passage.h"
 
 #include <lauxlib.h>
 
@@ -141,6 +141,32 @@ static void guard_ended(struct task *t, const struct task_error *error)
 
 static const struct task_class guard_class = {guard_enter, guard_leave, NULL, NULL, guard_ended};
 
+/* ---- the guard of the gateway's route ---- */
+
+static int gateway_enter(lua_State *L, struct task *t)
+{
+    struct request *r = t->owner;
+    push_dispatch(L, t->host, "gateway");
+    push_member(L, t->host->gateway_ref, r->passage->route->number);
+    push_str(L, t->correlation_id);
+    push_str(L, r->http->method_name);
+    return 3;
+}
+
+static void gateway_ended(struct task *t, const struct task_error *error)
+{
+    struct request *r = t->owner;
+    r->task = NULL;
+    http_exchange_on_gone(r->x, NULL);
+    if (error != NULL)
+        request_fail(r, error);
+    else
+        passage_admitted(r);
+}
+
+static const struct task_class gateway_class = {gateway_enter, guard_leave, NULL, NULL,
+                                                gateway_ended};
+
 /* ---- route ---- */
 
 static int route_enter(lua_State *L, struct task *t)
@@ -242,9 +268,22 @@ static const struct task_class *class_of(const struct endpoint *e)
     }
 }
 
-void request_start_task(struct request *r)
+static void start_task(struct request *r, const struct task_class *class, struct service *service)
 {
     struct host *h = r->host;
+    struct task_conf conf = {
+        .class = class,
+        .owner = r,
+        .service = service,
+        .correlation_id = r->correlation_id,
+        .what = r->http->path,
+        .deadline_ns = loop_now_ns(h->loop) + h->request_ms * NS_PER_MS,
+    };
+    r->task = task_start(h, &conf);
+}
+
+void request_start_task(struct request *r)
+{
     const struct task_class *class = class_of(r->endpoint);
     struct err err;
     /* Parsed here, so that a bad body costs no coroutine; but a guard comes first. */
@@ -253,19 +292,17 @@ void request_start_task(struct request *r)
         request_fail_code(r, err.code, err.message);
         return;
     }
-    struct task_conf conf = {
-        .class = class,
-        .owner = r,
-        .service = r->endpoint->service,
-        .correlation_id = r->correlation_id,
-        .what = r->http->path,
-        .deadline_ns = loop_now_ns(h->loop) + h->request_ms * NS_PER_MS,
-    };
-    r->task = task_start(h, &conf);
+    start_task(r, class, r->endpoint->service);
+}
+
+void request_start_guard(struct request *r)
+{
+    start_task(r, &gateway_class, &r->host->program->front->guards);
 }
 
 struct request *request_of_task(const struct task *t)
 {
-    bool serves = t->class == &change_class || t->class == &route_class || t->class == &guard_class;
+    bool serves = t->class == &change_class || t->class == &route_class ||
+                  t->class == &guard_class || t->class == &gateway_class;
     return serves ? t->owner : NULL;
 }

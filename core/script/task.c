@@ -437,7 +437,7 @@ struct task *task_start(struct host *h, const struct task_conf *conf)
     list_init(&t->strands);
     list_push(&h->tasks, &t->node);
     h->task_count++;
-    if (t->service != NULL)
+    if (t->service != NULL && t->service->number != SERVICE_OF_NOBODY)
         hold(t, t->service);
     t->deadline.fn = deadline_passed;
     loop_timer_start(h->loop, &t->deadline, t->deadline_ns);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # timeout: 300
-"""SYSTEMS-6h: the gateway before other hosts. Behind it stands a host of the test's own, whose every byte is known."""
+"""SYSTEMS-6h to 6j: the gateway before other hosts. Behind it stands a host of the test's own, its every byte known."""
 import hashlib
 import os
 import socket
@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, case, eventually, main, temp_dir, write_files  # noqa: E402
+from harness import Server, case, command, eventually, main, temp_dir, write_files  # noqa: E402
 from tap import at_end  # noqa: E402
 
 MIB = 1 << 20
@@ -99,7 +99,7 @@ def front(routes, extra="", args=(), env=None):
 
 
 def in_flight(server):
-    return sum(value for name, value in server.metrics().items() if name.startswith("http_server_requests_active"))
+    return sum(value for name, value in server.metrics().items() if name.startswith("http_server_active_requests"))
 
 
 def memory(server):
@@ -693,6 +693,131 @@ def upload_lifetimes():
     server.wait_exit()
     eventually(lambda: len(ends) == 3, "the other host sees that it broke off")
     assert ends[2] < 4 * part, ends
+
+
+def guarded(folder, routes, guard):
+    """A gateway whose file begins with a guard, and a way to open what waits for `opened`."""
+    tree(folder, routes + """,
+        { path = "/open", service = "desk", guard = function() cache.set("opened", true) fail(418) end },
+        { path = "/waiting", service = "desk", guard = function() fail(cache.get("waiting") and 418 or 404) end }""")
+    path = os.path.join(folder, "systems/front.lua")
+    with open(path, encoding="utf-8") as file:
+        rest = file.read()
+    write_files(folder, {"systems/front.lua": f"local function guard(context, action)\n  {guard}\nend\n{rest}"})
+    return folder
+
+
+KEY = 'if context.request.headers["x-key"] ~= "key" then fail(401, "who is it?") end'
+WAIT = 'cache.set("waiting", true)\n  while not cache.get("opened") do task.sleep("20ms") end'
+
+
+@case("SYSTEMS-6j another host gets what its route's guard lets pass, uploads too; what is refused is not read")
+def guard_before_another_host():
+    def answer(asked, peer):
+        chunked = values(asked, "Transfer-Encoding") == ["chunked"]
+        length = int((values(asked, "Content-Length") or ["0"])[0])
+        peer.sendall(plain(take_chunks(asked[2])[0] if chunked else take_length(asked[2], length)))
+
+    host = Upstream(answer, whole=False)
+    server = Server("front", args=["--workers", "1"], scripts=guarded(temp_dir(), f"""{{ path = "/far/**", guard = guard,
+        url = "{host.url}", strip_prefix = 1, request_headers = {{ remove = "X-Key" }} }}""", KEY))
+    body, key = os.urandom(3 * MIB), {"X-Key": "key"}
+    digest = hashlib.sha256(body).hexdigest()
+    refused = server.request("GET", "/far/a")
+    assert (refused.status, refused.json["message"]) == (401, "who is it?"), refused
+    for extra in ("", "Expect: 100-continue\r\n"):
+        with server.connect() as client:
+            client.send(f"POST /far/a HTTP/1.1\r\nHost: x\r\n{extra}Content-Length: 5000000\r\n\r\n".encode())
+            got = client.answer()
+            assert (got.status, got.headers["Connection"]) == (401, "close"), got
+            assert client.rest() == b""
+    assert host.heard == []
+    assert server.request("GET", "/far/a", headers=key).text == hashlib.sha256(b"").hexdigest()
+    assert host.heard[0][0] == "GET /a HTTP/1.1" and values(host.heard[0], "X-Key") == [], host.heard[0]
+    assert server.request("POST", "/far/b", "small", key).text == hashlib.sha256(b"small").hexdigest()
+    with server.connect() as client:
+        for _ in range(2):
+            answer = client.request("POST", "/far/c", body, key)
+            assert (answer.status, answer.text) == (200, digest), answer
+        client.send(b"POST /far/d HTTP/1.1\r\nHost: x\r\nX-Key: key\r\nTransfer-Encoding: chunked\r\n"
+                    b"Expect: 100-continue\r\n\r\n")
+        assert client.head()[0] == 100
+        client.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        assert client.answer().text == digest
+    assert in_flight(server) == 0
+
+
+@case("SYSTEMS-6j what is sent while a guard thinks is kept; a client that goes meanwhile is forgotten, its guard too")
+def guard_waits():
+    host = Upstream(lambda asked, peer: peer.sendall(plain(take_length(asked[2], 4 * MIB))), whole=False)
+    server = Server("front", args=["--workers", "1"], scripts=guarded(temp_dir(),
+        f'{{ path = "/far/**", guard = guard, url = "{host.url}" }}', WAIT), env=FRUGAL)
+    head, body = b"POST /far/a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (4 * MIB), os.urandom(4 * MIB)
+    for part in (b"", body[:1000], body[:100000]):  # the last is more than the gateway reads ahead
+        client = server.connect()
+        client.send(head + part)
+        eventually(lambda: in_flight(server) > 0, "the request is there")
+        client.close()
+        eventually(lambda: in_flight(server) == 0, "nothing is left under way")
+    assert host.heard == [] and server.running
+    with server.connect() as client:
+        client.send(head)
+        sender = threading.Thread(target=client.send, args=(body,), daemon=True)
+        sender.start()
+        eventually(lambda: in_flight(server) > 0, "the request is there")
+        assert host.heard == []
+        assert server.request("GET", "/open").status == 418
+        got = client.answer()
+        assert (got.status, got.text) == (200, hashlib.sha256(body).hexdigest()), got
+        sender.join()
+    assert len(host.heard) == 1
+
+
+@case("SYSTEMS-6j a guard that goes wrong is 500, with file and line in the log; one that is none is refused with both")
+def guard_wrong():
+    host = Upstream(says("reached"))
+    folder = guarded(temp_dir(), f'{{ path = "/far", guard = guard, fallback = "/sorry", url = "{host.url}" }}',
+                     "local x = context.nothing.more")
+    server = Server("front", scripts=folder, args=["--workers", "1"])
+    answer = server.request("GET", "/far", headers={"X-Correlation-Id": "c-9"})
+    assert (answer.status, answer.json["code"]) == (500, "script"), answer
+    logged = server.wait_log(msg="script error", correlationId="c-9")
+    assert logged["script"] == "scripts/systems/front.lua:2" and logged["service"] == "the gateway", logged
+    assert host.heard == []
+    tree(folder, f"""{{ path = "/far", url = "{host.url}",
+        guard = "guard" }}""")
+    text = 'scripts/systems/front.lua:5: gateway.routes[1]: option "guard" must be a function, got a string'
+    code, out, said = command("check", "front", "--scripts", folder)
+    assert code == 3 and text in out + said, (code, out, said)
+    refused = server.admin("POST", "/admin/reload")
+    assert refused.status == 422, refused
+    assert refused.json["errors"][0]["file"].endswith("systems/front.lua") and refused.json["errors"][0]["line"] == 5
+    assert server.request("GET", "/far").status == 500
+
+
+@case("G5 a request that a guard holds back goes on by the rules that it began with, later ones by the new")
+def guard_generations():
+    old, new = Upstream(says("old")), Upstream(says("new"))
+    folder = guarded(temp_dir(), f'{{ path = "/far", guard = guard, url = "{old.url}" }}', WAIT)
+    server = Server("front", scripts=folder, args=["--workers", "1"])
+    with server.connect() as client:
+        client.send_request("GET", "/far")
+        eventually(lambda: server.request("GET", "/waiting").status == 418, "the guard waits")
+        guarded(folder, f'{{ path = "/far", guard = guard, url = "{new.url}" }}', KEY)
+        assert server.admin("POST", "/admin/reload").status == 200
+        assert server.request("GET", "/far").status == 401
+        assert server.request("GET", "/far", headers={"X-Key": "key"}).text == "new"
+        assert old.heard == []
+        assert server.request("GET", "/open").status == 418
+        assert client.answer().text == "old"
+    with server.connect() as client:  # a stop waits for what a guard holds
+        guarded(folder, f'{{ path = "/far", guard = guard, url = "{new.url}" }}', 'task.sleep("1s")')
+        assert server.admin("POST", "/admin/reload").status == 200
+        client.send_request("GET", "/far")
+        eventually(lambda: in_flight(server) > 0, "the request is there")
+        server.signal(15)
+        assert client.answer().text == "new"
+    assert server.wait_exit() == 0
 
 
 if __name__ == "__main__":

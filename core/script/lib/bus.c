@@ -20,10 +20,22 @@ static bool is_own(const struct event_type *type)
     return str_eq(type->service, HOST_EVENTS_SERVICE);
 }
 
+/* What is of no service has no events of its own. */
+static void check_sender(lua_State *L, const char *word)
+{
+    const struct service *s = host_of(L)->current->service;
+    if (s != NULL && s->number == SERVICE_OF_NOBODY)
+        fail_misuse(L,
+                    "%s cannot be used here: a guard of the gateway refuses or lets pass, and "
+                    "nothing else",
+                    word);
+}
+
 /* The declared event that argument `index` names. */
 static const struct event_type *check_type(lua_State *L, int index, const char *word)
 {
     struct str name = {NULL, 0};
+    check_sender(L, word);
     if (lua_type(L, index) != LUA_TSTRING)
         fail_misuse(L, "%s: expected the name of an event, got a %s", word,
                     luaL_typename(L, index));
@@ -283,6 +295,7 @@ static int bus_cancel(lua_State *L)
 {
     int is_integer;
     struct strand *s = strand_check_effect(L, "bus.cancel");
+    check_sender(L, "bus.cancel");
     int64_t id = lua_tointegerx(L, 1, &is_integer);
     if (!is_integer)
         fail_misuse(L, "bus.cancel: expected the id that emit_in or emit_at returned, got a %s",

@@ -161,6 +161,9 @@ local function load(tree, overlay, only)
   place.services(state.system, only)
   freezing.freeze(tree.system.path, state.system.config, "config")
   env.config = frozen("config", state.system.config)
+  for _, route in ipairs(state.system.gateway and state.system.gateway.routes or {}) do
+    if route.guard then freezing.freeze(tree.system.path, route.guard, "guard") end
+  end
   for _, file in ipairs(tree.lib) do env.use(file.name) end
   local routes = { event = true, resource = true, route = true }
   local policies = { event = true, policy = true, view = true }

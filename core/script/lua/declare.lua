@@ -518,7 +518,8 @@ end
 function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
     policies = {}, breakers = {}, try = state.system.try, places = state.system.services,
-    http_allow = state.system.http_allow, json_indent = state.system.json.indent, gateway = state.system.gateway }
+    http_allow = state.system.http_allow, json_indent = state.system.json.indent, gateway = state.system.gateway,
+    gateway_routes = state.system.gateway and state.system.gateway.routes or {} }
   local lists = { event = program.events, resource = program.resources, route = program.routes,
     policy = program.policies, view = program.resources }
   local events, seen = {}, { event = {}, resource = {}, route = {}, policy = {} }

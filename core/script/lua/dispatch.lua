@@ -121,6 +121,12 @@ end
 local actions = { GET = "read", HEAD = "read", OPTIONS = "read", POST = "create", PUT = "update", PATCH = "update",
   DELETE = "delete" }
 
+-- Before a route of the gateway leads anywhere. The request is as the client sent it; its body may still be on its way.
+function dispatch.gateway(route, correlation_id, method)
+  local context = { service = route.service, correlation_id = correlation_id, request = core.request("request") }
+  route.guard(context, actions[method] or method:lower())
+end
+
 local function named_params(route, values)
   local named, names = {}, route.params
   for i = 1, #names do named[names[i]] = values[i] end

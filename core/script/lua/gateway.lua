@@ -157,7 +157,7 @@ local route_options = {
   path = "string|table", methods = "string|table", host = "string|table", headers = "table", query = "table",
   service = "string", url = "string", strip_prefix = "number", rewrite_path = "table", set_path = "string",
   prefix_path = "string", request_headers = "table", response_headers = "table", breaker = "string",
-  fallback = "string|table", retry = "table", rate_limit = "table", timeout = "number|string",
+  fallback = "string|table", retry = "table", rate_limit = "table", timeout = "number|string", guard = "function",
 }
 
 local function check_target(what, at, route, system)
@@ -195,7 +195,7 @@ local function route_of(at, number, route, system)
     response_headers = header_changes(what, at, "response_headers", route.response_headers),
     breaker = route.breaker, fallback = fallback_of(what, at, route.fallback),
     retry = retry_of(what, at, route.retry), rate_limit = rate_limit_of(what, at, route.rate_limit),
-    timeout_ms = route.timeout and milliseconds(what, at, "timeout", route.timeout) or 0,
+    timeout_ms = route.timeout and milliseconds(what, at, "timeout", route.timeout) or 0, guard = route.guard,
   }
 end
 

@@ -175,6 +175,13 @@ describe("SYSTEMS-6 around a route", function()
     assert.equal(200, get("/items", { ["X-Key"] = "k" }).status)
   end)
 
+  it("SYSTEMS-6d a request without a key stays refused where 403 is tried again", function()
+    scripts(tree [[{ routes = { { path = "/items/**", service = "a", retry = { statuses = { 403 } },
+      rate_limit = { rate = 1, key = "header:X-Key" } } } }]])
+    assert.equal(403, get("/items").status)
+    assert.equal(200, get("/items", { ["X-Key"] = "k" }).status)
+  end)
+
   it("SYSTEMS-6e a slow service is cut off at the breaker's timeout; then it is open, then tried again", function()
     scripts(tree [[{ routes = { { path = "/slow", service = "b", breaker = "guard" } } }]])
     for _ = 1, 2 do
@@ -221,6 +228,174 @@ describe("SYSTEMS-6 around a route", function()
     request { method = "POST", path = "/fail", body = { times = 100 } }
     assert.equal(503, get("/flaky").status)
     assert.equal(503, get("/flaky").status)
+  end)
+end)
+
+describe("SYSTEMS-6j a route's guard", function()
+  -- key: the only one that may come in. What it sees of a request is kept for the route "seen".
+  local doors = [==[
+    local allowed = { key = true }
+    local function guard(context, action)
+      local asked = context.request
+      cache.set("saw", { action = action, service = context.service, correlation = context.correlation_id,
+        method = asked.method, path = asked.path, query = asked.query.q, header = asked.headers["x-put"],
+        body = asked.body or context.body, times = (cache.get("saw") or { times = 0 }).times + 1 })
+      if not allowed[asked.headers["x-key"]] then fail(403, "not for you") end
+    end
+    local function saw()
+      fail(418, json.encode(cache.get("saw")))
+    end]==]
+
+  -- The routes see and change what the gateway's file says; `saw` answers what the guard last saw.
+  local function guarded(routes, extra)
+    local files = tree("{ " .. (extra or "") .. " routes = { " .. routes .. [[,
+      { path = "/saw", service = "a", guard = saw } } }]])
+    files["systems/t.lua"] = doors .. files["systems/t.lua"]
+    return files
+  end
+
+  local function last()
+    return json.decode(get("/saw").body.message)
+  end
+
+  it("is asked before the service, and sees the request as the client sent it", function()
+    scripts(guarded [[{ path = "/api/**", strip_prefix = 1, service = "a", guard = guard,
+      request_headers = { set = { ["X-Put"] = "put" } } }]])
+    local headers = { ["X-Key"] = "key", ["X-Put"] = "mine", ["X-Correlation-Id"] = "c-1" }
+    assert.equal(201, request { method = "POST", path = "/api/items?q=1", body = { name = "x" },
+      headers = headers }.status)
+    local seen = last()
+    assert.equal("POST", seen.method)
+    assert.equal("/api/items", seen.path)
+    assert.equal("1", seen.query)
+    assert.equal("mine", seen.header)
+    assert.equal("a", seen.service)
+    assert.equal("c-1", seen.correlation)
+    assert.equal(nil, seen.body)
+    local refused = request { method = "POST", path = "/api/items", body = { name = "y" } }
+    assert.equal(403, refused.status)
+    assert.equal("not for you", refused.body.message)
+    assert.equal("/api/items", refused.body.path)
+    assert.equal(1, #rows("a", "items"))
+  end)
+
+  it("is told what is done in the words of routes", function()
+    scripts(guarded [[{ path = "/items/**", service = "a", guard = guard }]])
+    for method, action in pairs { GET = "read", HEAD = "read", OPTIONS = "read", POST = "create", PUT = "update",
+      PATCH = "update", DELETE = "delete", PROPFIND = "propfind" } do
+      assert.equal(403, request { method = method, path = "/items/1" }.status)
+      assert.equal(action, last().action)
+    end
+  end)
+
+  it("has a service where the route leads to one", function()
+    scripts(guarded [[{ path = "/far", url = "http://far.example", guard = guard }]])
+    assert.equal(403, get("/far").status)
+    assert.equal(nil, last().service)
+    assert.equal("/far", last().path)
+  end)
+
+  it("asks the services, in one task, and may keep what it heard for a while", function()
+    scripts(guarded([[{ path = "/items/**", service = "a", guard = function(context)
+      local key = context.request.headers["x-key"]
+      if not cache.get(key) then
+        if http.get("http://b/echo/" .. key).body.id ~= "7" then fail(401, "who?") end
+        http.post("http://b/notes", { name = key })
+        cache.set(key, true)
+      end
+    end }]]))
+    assert.equal(401, get("/items", { ["X-Key"] = "8" }).status)
+    assert.equal(200, get("/items", { ["X-Key"] = "7" }).status)
+    assert.equal(200, get("/items", { ["X-Key"] = "7" }).status)
+    assert.equal(1, #rows("b", "notes"))
+  end)
+
+  it("writes nothing: it has neither tables nor events", function()
+    local files = guarded([[{ path = "/row", service = "a", guard = function() store.create("items", {}) end },
+      { path = "/read", service = "a", guard = function() store.get("items", 1) end },
+      { path = "/event", service = "a", guard = function() bus.emit("Seen", { id = 1 }) end },
+      { path = "/later", service = "a", guard = function() bus.emit_in("1s", "Seen", { id = 1 }) end },
+      { path = "/never", service = "a", guard = function() bus.cancel(1) end }]])
+    files["routes/t/e.lua"] = 'return event "Seen" { service = "a", key = { id = "id" }, fields = { integer "id" } }'
+    scripts(files)
+    for path, message in pairs { ["/row"] = "not to the gateway", ["/read"] = "not to the gateway",
+      ["/event"] = "bus.emit cannot be used here", ["/later"] = "bus.emit_in cannot be used here",
+      ["/never"] = "bus.cancel cannot be used here" } do
+      local answer = get(path)
+      assert.equal(500, answer.status)
+      assert.matches(message, answer.body.message)
+    end
+    assert.equal(0, #rows("a", "items"))
+    assert.equal(0, #events())
+  end)
+
+  it("that goes wrong is answered so, and the route is not reached", function()
+    scripts(guarded([[{ path = "/items/**", methods = "POST", service = "a", guard = function() local x = nil + 1 end },
+      { path = "/items/**", methods = "PUT", service = "a", guard = function() fail(599, "no") end },
+      { path = "/items/**", methods = "DELETE", service = "a", guard = function() while true do end end },
+      { path = "/items/**", service = "a", guard = function() task.sleep("1h") end }]]))
+    local wrong = request { method = "POST", path = "/items", body = { name = "x" } }
+    assert.equal(500, wrong.status)
+    assert.equal("script", wrong.body.code)
+    assert.equal(599, request { method = "PUT", path = "/items/1", body = { name = "x" } }.status)
+    assert.equal("budget", request { method = "DELETE", path = "/items/1" }.body.code)
+    assert.equal(504, get("/items").status)
+    assert.equal(0, #rows("a", "items"))
+  end)
+
+  it("comes behind the limit and before the breaker, and its refusal is not tried again or replaced", function()
+    scripts(guarded [[{ path = "/items/**", service = "a", breaker = "guard", fallback = { body = "instead" },
+      retry = { retries = 3, statuses = { 403, 503 } }, rate_limit = { rate = 1, burst = 3, key = "host" },
+      guard = function(context, action)
+        guard(context, action)
+        fail(503, "closed")
+      end }]])
+    for times, key in ipairs { "none", "none", "key" } do
+      local refused = get("/items", { ["X-Key"] = key })
+      assert.equal(key == "key" and 503 or 403, refused.status)
+      assert.equal(tostring(3 - times), refused.headers["x-ratelimit-remaining"])
+      assert.equal(times, last().times)
+    end
+    assert.equal(429, get("/items", { ["X-Key"] = "key" }).status)
+    assert.equal(3, last().times)
+    assert.equal("closed", breaker("guard").state)
+  end)
+
+  it("is asked once for all tries, and again for the route that is the fallback", function()
+    scripts(guarded [[{ path = "/flaky", service = "a", guard = guard, fallback = "/sorry",
+        retry = { retries = 2, statuses = { 503 } } },
+      { path = "/sorry", service = "a", guard = guard },
+      { path = "/fail", service = "a" } ]])
+    request { method = "POST", path = "/fail", body = { times = 2 } }
+    assert.equal(3, get("/flaky", { ["X-Key"] = "key" }).body.tries)
+    assert.equal(1, last().times)
+    request { method = "POST", path = "/fail", body = { times = 100 } }
+    assert.equal(true, get("/flaky", { ["X-Key"] = "key" }).body.sorry)
+    assert.equal(3, last().times)
+    assert.equal("/sorry", last().path)
+  end)
+
+  it("does not see a preflight, and scripts of other origins can read its refusal", function()
+    scripts(guarded([[{ path = "/items/**", service = "a", guard = guard,
+      response_headers = { set = { ["X-Door"] = "shut" } } }]], 'cors = { origins = { "http://good" } },'))
+    local origin = { Origin = "http://good", ["Access-Control-Request-Method"] = "GET" }
+    assert.equal(200, request { method = "OPTIONS", path = "/items", headers = origin }.status)
+    origin["Access-Control-Request-Method"] = nil
+    local refused = get("/items", origin)
+    assert.equal(403, refused.status)
+    assert.equal("http://good", refused.headers["access-control-allow-origin"])
+    assert.equal("shut", refused.headers["x-door"])
+    assert.equal(1, last().times)
+  end)
+
+  it("keeps no state beside itself, and must be a function", function()
+    local files = guarded [[{ path = "/items/**", service = "a", guard = guard }]]
+    files["systems/t.lua"] = files["systems/t.lua"]:gsub("cache.set", "allowed = {} cache.set", 1)
+    assert.error_matches("scripts/systems/t.lua:4: assigns to `allowed`", scripts, files)
+    files = guarded [[{ path = "/items/**", service = "a",
+      guard = "guard" }]]
+    assert.error_matches('^scripts/systems/t.lua:%d+: gateway.routes%[1%]: option "guard" must be a function, got a s',
+      scripts, files)
   end)
 end)
 
