@@ -10,9 +10,11 @@
 #include "store/sqlite/vfs_fault.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* SQLite's configuration is process-wide and must come before its first use: hence this one static.
@@ -189,17 +191,31 @@ static int raise_format(struct store *s, struct err *err)
     return format == ENGINE_FORMAT ? 0 : sqlite_db_exec(&s->conn, sql, err);
 }
 
+/* Closes a connection whose file cannot be used, and says which file that is. */
+static int fail_open(const struct store *s, struct sqlite_conn *conn, struct err *err)
+{
+    int rc = sqlite3_errcode(conn->db) & 0xff;
+    sqlite_db_disconnect(conn);
+    if (rc == SQLITE_NOTADB)
+        return err_set(err, ERR_CONFIG, "%s is not a Moontide data file", s->path);
+    if (rc == SQLITE_CORRUPT)
+        return err_set(err, ERR_IO, "%s is damaged (%s); start with a backup in another folder",
+                       s->path, sqlite3_errstr(rc));
+    if (strncmp(err->message, s->path, strlen(s->path)) == 0)
+        return -1;
+    return err_wrap(err, "%s", s->path);
+}
+
 /* The writer's connection: the only one that may make the file. */
 static int open_writer(struct store *s, struct err *err)
 {
-    if (sqlite_db_connect(s, &s->conn, ENGINE_WRITER_CACHE_KIB, false, err) < 0)
+    if (sqlite_db_check_wal(s, err) < 0 ||
+        sqlite_db_connect(s, &s->conn, ENGINE_WRITER_CACHE_KIB, false, err) < 0)
         return -1;
     if (check_or_make(s, err) < 0 || use_wal(s, err) < 0 ||
         sqlite_db_exec(&s->conn, sqlite_sql_added(), err) < 0 || raise_format(s, err) < 0 ||
-        sqlite_repeats_purge(s, err) < 0 || load_mark(s, err) < 0) {
-        sqlite_db_disconnect(&s->conn);
-        return -1;
-    }
+        sqlite_repeats_purge(s, err) < 0 || load_mark(s, err) < 0)
+        return fail_open(s, &s->conn, err);
     /* The writer checkpoints at its mark itself, once the owners of the batch have their answers.
      */
     sqlite3_wal_hook(s->conn.db, on_wal, s);
@@ -211,6 +227,30 @@ static int open_writer(struct store *s, struct err *err)
 void sqlite_db_init(void)
 {
     pthread_once(&configured, configure);
+}
+
+/* Byte 18 of a file says whether it ever had a WAL: this is durable before one is begun, and a
+ * backup says no. The WAL is looked at first, so that one that another process begins meanwhile is
+ * not taken for foreign. */
+int sqlite_db_check_wal(struct store *s, struct err *err)
+{
+    struct stat st;
+    struct buf wal = BUF_INIT;
+    char head[19] = {0};
+    buf_addf(&wal, "%s-wal", s->path);
+    bool there = stat(buf_str(&wal).p, &st) == 0 && st.st_size > 0;
+    int fd = there ? open(s->path, O_RDONLY | O_CLOEXEC) : -1;
+    bool whole = fd >= 0 && read(fd, head, sizeof(head)) == (ssize_t)sizeof(head);
+    if (fd >= 0)
+        close(fd);
+    int failed = 0;
+    if (whole && memcmp(head, "SQLite format 3", 16) == 0 && head[18] == 1)
+        failed = err_set(err, ERR_CONFIG,
+                         "%s is not of %s, which is a backup: put the backup into an empty folder, "
+                         "or remove what begins with moontide.db- here",
+                         wal.p, s->path);
+    buf_deinit(&wal);
+    return failed;
 }
 
 int sqlite_db_check(struct store *s, struct err *err)
@@ -238,13 +278,7 @@ int sqlite_db_connect(struct store *s, struct sqlite_conn *conn, int cache_kib, 
     }
     sqlite3_extended_result_codes(conn->db, 1);
     sqlite3_busy_timeout(conn->db, 10000);
-    if (sqlite_db_exec(conn, pragmas, err) < 0) {
-        if ((sqlite3_errcode(conn->db) & 0xff) == SQLITE_NOTADB)
-            err_set(err, ERR_CONFIG, "%s is not a Moontide data file", s->path);
-        sqlite_db_disconnect(conn);
-        return -1;
-    }
-    return 0;
+    return sqlite_db_exec(conn, pragmas, err) < 0 ? fail_open(s, conn, err) : 0;
 }
 
 void sqlite_db_disconnect(struct sqlite_conn *conn)

@@ -140,6 +140,9 @@ struct store_tx {
 /* db.c */
 /* Configures SQLite; must come before any other use of it. */
 void sqlite_db_init(void);
+/* Fails if the WAL beside the file is of another one: SQLite would write its pages over a backup
+ * that was restored into the folder of a process that was killed. */
+int sqlite_db_check_wal(struct store *s, struct err *err);
 /* Opens a connection to the store's file with all pragmas but those of the file itself. */
 int sqlite_db_connect(struct store *s, struct sqlite_conn *conn, int cache_kib, bool query_only,
                       struct err *err);

@@ -138,7 +138,8 @@ static int inspect(struct store *s, struct arena *a, struct store_found *ret, st
 
 static int open_reader(struct store *s, struct err *err)
 {
-    if (sqlite_db_connect(s, &s->conn, ENGINE_READER_CACHE_KIB, true, err) < 0)
+    if (sqlite_db_check_wal(s, err) < 0 ||
+        sqlite_db_connect(s, &s->conn, ENGINE_READER_CACHE_KIB, true, err) < 0)
         return -1;
     if (sqlite_db_check(s, err) == 0)
         return 0;

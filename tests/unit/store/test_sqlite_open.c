@@ -3,6 +3,8 @@
 /* The file and its tables: only Moontide's own are opened, only by one process, and a schema
  * changes only by adding. */
 
+#include "base/file.h"
+#include "store/inspect.h"
 #include "store/sqlite/engine.h"
 #include "store_fixture.h"
 
@@ -85,6 +87,31 @@ static void refuses_what_is_no_database(void **state)
     expect_refused(f, "is not a Moontide data file");
 }
 
+/* Cut off: some pages of the middle are there. */
+static void refuses_a_damaged_file(void **state)
+{
+    struct fixture *f = *state;
+    char path[128], expected[200];
+    struct err err;
+    struct arena *a = arena_new(0);
+    struct store_found found;
+    fixture_open(f);
+    fixture_order(f, 1);
+    fixture_close(f);
+    snprintf(path, sizeof(path), "%s/moontide.db", f->folder);
+    snprintf(expected, sizeof(expected), "%s is damaged", path);
+    for (off_t bytes = 3 * 4096; bytes >= 600; bytes /= 2) {
+        assert_int_equal(truncate(path, bytes), 0);
+        assert_null(try_open(f, &err));
+        if (!strstr(err.message, expected))
+            fail_msg("%lld bytes: %s", (long long)bytes, err.message);
+        assert_int_equal(store_inspect(f->folder, a, &found, &err), -1);
+        if (!strstr(err.message, expected))
+            fail_msg("%lld bytes: %s", (long long)bytes, err.message);
+    }
+    arena_free(a);
+}
+
 static void refuses_newer_file(void **state)
 {
     struct fixture *f = *state;
@@ -116,6 +143,45 @@ static void empty_file_becomes_a_store(void **state)
     close(fd);
     fixture_open(f);
     assert_int_equal(fixture_count(f, ORDERS), 0);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    struct buf content = BUF_INIT;
+    struct err err;
+    fixture_expect_ok(file_read(from, (size_t)1 << 24, &content, &err), &err);
+    fixture_expect_ok(file_write(to, buf_str(&content), 0600, &err), &err);
+    buf_deinit(&content);
+}
+
+/* A backup is put into the folder of a process that was killed: SQLite would write the WAL of that
+ * one over it. */
+static void refuses_a_backup_beside_a_foreign_wal(void **state)
+{
+    struct fixture *f = *state;
+    char file[128], wal[160], kept[128], copy[128];
+    struct err err;
+    struct store_found found;
+    struct arena *a = arena_new(0);
+    snprintf(file, sizeof(file), "%s/moontide.db", f->folder);
+    snprintf(wal, sizeof(wal), "%s-wal", file);
+    snprintf(kept, sizeof(kept), "%s/kept", f->folder);
+    snprintf(copy, sizeof(copy), "%s/copy", f->folder);
+    fixture_open(f);
+    fixture_order(f, 1);
+    fixture_expect_ok(store_backup(f->folder, copy, &err), &err);
+    fixture_order(f, 2);
+    copy_file(wal, kept);
+    fixture_close(f);
+    assert_int_equal(rename(copy, file), 0);
+    assert_int_equal(rename(kept, wal), 0);
+    expect_refused(f, "which is a backup");
+    assert_int_equal(store_inspect(f->folder, a, &found, &err), -1);
+    assert_non_null(strstr(err.message, "which is a backup"));
+    assert_int_equal(unlink(wal), 0);
+    fixture_open(f); /* and it was left alone */
+    assert_int_equal(fixture_count(f, ORDERS), 1);
+    arena_free(a);
 }
 
 static void makes_the_folder(void **state)
@@ -359,11 +425,15 @@ int main(void)
         CLOSED("the file is marked and its log named once", marks_the_file),
         CLOSED("a foreign database is refused and left alone", refuses_foreign_file),
         CLOSED("a file that is no database is refused", refuses_what_is_no_database),
+        CLOSED("PATH-7f a file that was cut off is refused as damaged, by its name",
+               refuses_a_damaged_file),
         CLOSED("a file of a newer format is refused", refuses_newer_file),
         CLOSED("RULES-3i a file of an older format is raised, so that its build refuses it from "
                "then on",
                an_older_file_becomes_one_of_this_format),
         CLOSED("an empty file becomes a store", empty_file_becomes_a_store),
+        CLOSED("SHOP-7j a backup put beside the WAL of another file is refused and left alone",
+               refuses_a_backup_beside_a_foreign_wal),
         CLOSED("the folder is made", makes_the_folder),
         CLOSED("a second process is refused", locks_the_folder),
         OPEN("every connection has its pragmas", pragmas_are_set),
