@@ -12,6 +12,8 @@
 
 #include <lauxlib.h>
 
+#define HERE_LEVELS 40 /* that core.here looks at */
+
 /* misuse(message): raises it with the script's position. */
 static int core_misuse(lua_State *L)
 {
@@ -52,18 +54,18 @@ static int core_is_origin(lua_State *L)
     return 1;
 }
 
-/* getinfo(level): { source, currentline } of the caller's stack, or nil. */
-static int core_getinfo(lua_State *L)
+/* here(): "scripts/x.lua:12" of the innermost script line on the stack, or "?". */
+static int core_here(lua_State *L)
 {
     lua_Debug ar;
-    if (!lua_getstack(L, (int)luaL_checkinteger(L, 1), &ar))
-        return 0;
-    lua_getinfo(L, "Sl", &ar);
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, ar.source);
-    lua_setfield(L, -2, "source");
-    lua_pushinteger(L, ar.currentline);
-    lua_setfield(L, -2, "currentline");
+    for (int level = 1; level < HERE_LEVELS && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.source[0] == '@' && ar.currentline > 0) {
+            lua_pushfstring(L, "%s:%d", ar.source + 1, ar.currentline);
+            return 1;
+        }
+    }
+    lua_pushliteral(L, "?");
     return 1;
 }
 
@@ -149,7 +151,7 @@ void libs_open(lua_State *L)
         {"check_pattern", core_check_pattern},
         {"duration", core_duration},
         {"is_origin", core_is_origin},
-        {"getinfo", core_getinfo},
+        {"here", core_here},
         {"run", core_run},
         {"wrap_error", core_wrap_error},
         {"fail", core_fail},

@@ -153,7 +153,11 @@ local function load(tree, overlay, only)
   local function collect(file, allowed)
     local first = #state.declared + 1
     declare.collect(state, file.path, run(file), allowed)
-    for i = first, #state.declared do freezing.functions(file.path, state.declared[i]) end
+    for i = first, #state.declared do
+      local made = state.declared[i]
+      freezing.functions(file.path, made)
+      if made.kind == "view" then freezing.functions(file.path, made.on) end
+    end
   end
 
   declare.system(state, tree.system.path, run(tree.system))

@@ -7,16 +7,7 @@ local lines = veneer("lines")
 local checks = {}
 
 -- "scripts/x.lua:12" of the innermost script line.
-function checks.here()
-  for level = 2, 40 do
-    local info = core.getinfo(level, "Sl")
-    if not info then break end
-    if info.source:sub(1, 1) == "@" and info.currentline > 0 then
-      return info.source:sub(2) .. ":" .. info.currentline
-    end
-  end
-  return "?"
-end
+checks.here = core.here
 
 -- A place is a text, "path:line", or a function that gives the place of a member of the table that is looked at.
 local function place_of(at, member)
@@ -78,7 +69,7 @@ function checks.check_options(what, at, options, allowed)
       checks.wrong(place_of(at, name), '%s: unknown option "%s"%s', what, tostring(name), checks.did_you_mean(name,
         allowed))
     end
-    if not ("|" .. types .. "|"):find("|" .. type(value) .. "|", 1, true) then
+    if types ~= type(value) and not ("|" .. types .. "|"):find("|" .. type(value) .. "|", 1, true) then
       checks.wrong(place_of(at, name), '%s: option "%s" must be a %s, got a %s', what, name, types:gsub("|", " or "),
         type(value))
     end

@@ -25,11 +25,11 @@ local field_options = {
 
 local field_meta = {}
 
-local function read_only(what)
-  return function(_, name)
-    core.misuse(('%s: "%s" cannot be assigned; options are given in the table behind the name'):format(what,
-      tostring(name)))
-  end
+-- What assigning to a handle says.
+local function read_only(shown, name)
+  local field, made = fields_of[shown], declared_of[shown]
+  core.misuse(('%s: "%s" cannot be assigned; options are given in the table behind the name'):format(
+    field and "field " .. field.name or made.what, tostring(name)))
 end
 
 local function with_options(shown, options)
@@ -52,7 +52,7 @@ local function field_word(type_name, scale)
       wrong(here(), '%s "%s": a field is named by letters, digits and _', type_name, name)
     end
     if name:sub(1, 1) == "_" then wrong(here(), '%s "%s": names with _ in front are the host\'s', type_name, name) end
-    local shown = handle({ name = name }, { __call = with_options, __newindex = read_only("field " .. name) })
+    local shown = handle({ name = name }, read_only, with_options)
     fields_of[shown] = setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here(),
       word = type_name }, field_meta)
     return shown
@@ -88,11 +88,15 @@ end
 
 -- A copy of an option as a script gave it: nobody else has it, and nothing in it is a handle.
 local function own(value, copies)
-  if type(value) ~= "table" or declared_of[value] then return value end
+  if declared_of[value] then return value end
   if copies[value] then return copies[value] end
-  local copy = fields_of[value] and setmetatable({}, field_meta) or {}
+  local field, copy = fields_of[value], {}
   copies[value] = copy
-  for key, member in pairs(fields_of[value] or value) do copy[key] = own(member, copies) end
+  if field then -- whose options are plain
+    for key, member in next, field do copy[key] = member end
+    return setmetatable(copy, field_meta)
+  end
+  for key, member in pairs(value) do copy[key] = type(member) == "table" and own(member, copies) or member end
   return copy
 end
 
@@ -111,9 +115,9 @@ local function declaration_word(kind, allowed, check)
       local what = ('%s "%s"'):format(kind, name)
       check_options(what, table_at(at, kind, name), options, allowed)
       local made = { kind = kind, name = name, at = at, what = what }
-      for key, value in pairs(options) do made[key] = own(value, {}) end
+      for key, value in pairs(options) do made[key] = type(value) == "table" and own(value, {}) or value end
       check(made)
-      local shown = handle({ kind = kind, name = name, service = made.service }, { __newindex = read_only(what) })
+      local shown = handle({ kind = kind, name = name, service = made.service }, read_only)
       declared_of[shown] = made
       return shown
     end

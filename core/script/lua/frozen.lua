@@ -42,10 +42,12 @@ function frozen.sealed(values, missing, assigned)
   return proxy(values, assigned)
 end
 
+local frozen_key = core.frozen_key
+
 --- A handle that shows nothing but values.
-function frozen.handle(values, meta)
-  meta.__index, meta.__metatable, meta[core.frozen_key] = values, false, values
-  return setmetatable({}, meta)
+function frozen.handle(values, assigned, called)
+  return setmetatable({}, { __index = values, __metatable = false, [frozen_key] = values, __newindex = assigned,
+    __call = called })
 end
 
 function frozen.is(value)
@@ -135,11 +137,10 @@ function frozen.freeze(path, value, name)
   return freeze(value, name)
 end
 
---- Looks through the functions in a table of the host's, and in tables inside of it.
+--- Looks through the functions in a table of the host's, but not in tables inside of it.
 function frozen.functions(path, values)
   for name, value in next, values do
     if type(value) == "function" then frozen.freeze(path, value, tostring(name)) end
-    if type(value) == "table" and not frozen.is(value) then frozen.functions(path, value) end
   end
 end
 

@@ -182,6 +182,22 @@ describe("RULES-4d a file that keeps what changes is refused with file and line"
     end)
   end)
 
+  it("in a hook of a resource and a function of a view too", function()
+    assert.error_matches("scripts/routes/t/r.lua:3: assigns to `last`", function()
+      scripts(tree { ["routes/t/r.lua"] = [[
+        local last
+        return resource "kept" { service = "a", fields = { text "name" },
+          before_create = function(row) last = row end }]] })
+    end)
+    assert.error_matches("scripts/policies/t/v.lua:4: assigns to `n`", function()
+      scripts(tree { ["policies/t/v.lua"] = [[
+        local n = 0
+        return { event "Seen" { service = "a", key = { seen = "n" }, fields = { integer "n" } },
+          view "sights" { service = "a", by = "n", fields = { integer "n" }, on = {
+            Seen = function() n = n + 1 end } } }]] })
+    end)
+  end)
+
   it("what only runs while the file loads may count", function()
     scripts(tree { ["lib/kept.lua"] = "local n = 0\nlocal function new() n = n + 1 return n end\n" ..
       "local f\nlocal function g() return f() end\nfunction f() return 5 end\n" ..
