@@ -240,6 +240,8 @@ struct str http_exchange_peer(struct http_exchange *x)
 {
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
+    if (x->loopback != NULL)
+        return STR("127.0.0.1");
     char *text = arena_alloc(x->arena, NI_MAXHOST);
     if (x->conn == NULL || getpeername(x->conn->fd, (struct sockaddr *)&address, &size) != 0 ||
         getnameinfo((struct sockaddr *)&address, size, text, NI_MAXHOST, NULL, 0, NI_NUMERICHOST) !=

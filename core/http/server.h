@@ -67,7 +67,8 @@ int http_server_connections(const struct http_server *s);
 /* Of an exchange. The request and its arena live as long as the exchange. */
 const struct http_request *http_exchange_request(const struct http_exchange *x);
 struct arena *http_exchange_arena(struct http_exchange *x);
-/* The client's address without its port, in the arena; empty when it has gone or is none. */
+/* The client's address without its port, in the arena; empty when it has gone or is none. A
+ * loopback's is 127.0.0.1. */
 struct str http_exchange_peer(struct http_exchange *x);
 void http_exchange_set_data(struct http_exchange *x, void *data);
 void *http_exchange_data(const struct http_exchange *x);

@@ -9,7 +9,9 @@
 
 #include <lauxlib.h>
 
+#include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct entry {
     struct str chunk, source, made; /* in memory */
@@ -83,6 +85,24 @@ void code_use(lua_State *L, struct code *c)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &code_key);
 }
 
+/* The parser's message, on top, says what it wanted; what was forgotten is mostly a comma. */
+static void say_comma(lua_State *L)
+{
+    static const char *const other[] = {"end'", "return'", "local'", "then'", "do'", "if'", "for'"};
+    const char *wanted = strstr(lua_tostring(L, -1), ": '}' expected");
+    const char *near = wanted != NULL ? strstr(wanted, " near '") : NULL;
+    if (near == NULL)
+        return;
+    struct str token = str_from(near + strlen(" near '"));
+    bool begins = token.n > 0 && (isalpha((unsigned char)token.p[0]) || strchr("_\"{", token.p[0]));
+    for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+        begins = begins && !str_starts(token, str_from(other[i]));
+    if (!begins)
+        return;
+    lua_pushliteral(L, "; is a comma missing before it?");
+    lua_concat(L, 2);
+}
+
 void code_load(lua_State *L, struct str source, const char *chunk)
 {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &code_key);
@@ -92,8 +112,10 @@ void code_load(lua_State *L, struct str source, const char *chunk)
     if (e != NULL)
         e->used = true;
     struct str text = e != NULL ? e->made : source;
-    if (luaL_loadbufferx(L, text.p, text.n, chunk, e != NULL ? "b" : "t") != LUA_OK)
+    if (luaL_loadbufferx(L, text.p, text.n, chunk, e != NULL ? "b" : "t") != LUA_OK) {
+        say_comma(L);
         lua_error(L);
+    }
     if (c != NULL && e == NULL)
         keep(L, c, source, str_from(chunk));
 }

@@ -232,9 +232,17 @@ void convert_mark_list(lua_State *L)
     luaL_setmetatable(L, LIST_METATABLE);
 }
 
+/* `for _, row in store.find("rows") do` calls the list. */
+static int list_call(lua_State *L)
+{
+    return fail_misuse(L, "a list cannot be called: write for i, value in ipairs(list) do");
+}
+
 void convert_open(lua_State *L)
 {
     luaL_newmetatable(L, LIST_METATABLE);
+    lua_pushcfunction(L, list_call);
+    lua_setfield(L, -2, "__call");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);

@@ -803,6 +803,24 @@ WRONG += [
     ("a view among routes", {"routes/lab/shelf.lua": SHELF}, "routes/lab/shelf.lua", 1, ["shelf", "folder"]),
     ("a use of what is not there", {VERSION: with_line(version(2), 2, 'local x = use "lib.nosuch"')}, VERSION, 2,
      ["lib.nosuch"]),
+    ("a use that is misspelt", {"lib/money.lua": "return { vat = 19 }\n",
+     VERSION: with_line(version(2), 2, 'local x = use "lib.mony"')}, VERSION, 2, ['did you mean "lib.money"']),
+    ("a use without its folder", {"lib/money.lua": "return { vat = 19 }\n",
+     VERSION: with_line(version(2), 2, 'local x = use "money"')}, VERSION, 2, ['did you mean "lib.money"']),
+    ("a policy without a name", {COPIES: "-- copies\n" + COPIES_LUA.replace(' "clerk copies notes"', "")}, COPIES, 2,
+     ["policy", "a name in quotes"]),
+    ("a policy without its table", {COPIES: 'return policy "clerk copies notes"\n'}, COPIES, 1, ['policy "name" { ... }']),
+    ("a policy with parentheses", {COPIES: 'return policy("clerk copies notes", { service = "clerk" })\n'}, COPIES, 1,
+     ['write policy "clerk copies notes" { ... }', "parentheses"]),
+    ("a field with parentheses", {NOTES: NOTES_LUA.replace('integer "n"', 'integer("n", { min = 1 })')}, NOTES, 6,
+     ['write integer "n" { ... }', "parentheses"]),
+    ("a missing comma", {COPIES: COPIES_LUA.replace('"clerk",', '"clerk"')}, COPIES, 3,
+     ["near 'on'; is a comma missing before it?"]),
+    ("a type of other languages", {NOTES: NOTES_LUA.replace('integer "n"', 'int "n"')}, NOTES, 6,
+     ["`int`", 'write integer "name"']),
+    ("string for text", {NOTES: NOTES_LUA.replace('integer "n"', 'string "n"')}, NOTES, 6, ["`string`", 'write text "name"']),
+    ("a resource among policies", {"policies/lab/z.lua": 'return resource "slips" {\n  service = "lab", '
+     'fields = { text "what" },\n}\n'}, "policies/lab/z.lua", 1, ["its place is scripts/routes/lab/z.lua"]),
 ]
 
 

@@ -258,10 +258,15 @@ int64_t lib_check_duration(lua_State *L, int index, const char *word)
         if (!str_to_duration_ms(s, &ms))
             ms = -1;
     }
-    if (ms < 0)
-        fail_misuse(
-            L, "%s: expected a duration like \"610ms\", \"10s\", \"15m\", \"72h\" or milliseconds",
-            word);
+    if (ms < 0) {
+        bool is_text = lua_type(L, index) == LUA_TSTRING;
+        fail_misuse(L,
+                    "%s: expected a duration like \"610ms\", \"10s\", \"15m\", \"72h\" or "
+                    "milliseconds, got %s%.40s%s",
+                    word, is_text ? "\"" : "a ",
+                    is_text ? lua_tostring(L, index) : luaL_typename(L, index),
+                    is_text ? "\"" : "");
+    }
     return ms;
 }
 

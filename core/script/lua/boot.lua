@@ -24,9 +24,23 @@ end
 -- Raises: name ("os.execute") is not there; what to write instead if that is known, else the nearest of candidates.
 local function unavailable(name, instead, key, candidates, prefix)
   if instead then core.misuse(("`%s` is not available to scripts: %s"):format(name, instead)) end
-  local nearest = core.nearest(key, candidates)
-  core.misuse(("`%s` is not available to scripts%s"):format(name,
-    nearest and ('; did you mean "%s%s"?'):format(prefix, nearest) or ""))
+  local nearest, more = core.nearest(key, candidates), ""
+  if nearest then
+    more = ('; did you mean "%s%s"?'):format(prefix, nearest)
+  elseif prefix == "string." then -- mostly a body that came as text
+    more = "; a text has no fields (a request's body is a table if its Content-Type is application/json)"
+  elseif #candidates > 0 and #candidates <= 12 then
+    more = "; there are " .. prefix .. table.concat(candidates, ", " .. prefix)
+  end
+  core.misuse(("`%s` is not available to scripts%s"):format(name, more))
+end
+
+-- A library that is called like a function says what it has.
+local function uncallable(name, library)
+  local message = ("`%s` is no function; there are %s.%s"):format(name, name,
+    table.concat(names_of(library), (", %s."):format(name)))
+  if name == "string" then message = '`string` is no type of field; write text "name"' end
+  return function() core.misuse(message) end
 end
 
 -- A library that cannot be changed and names what it lacks. Also returns its values.
@@ -87,6 +101,7 @@ local function environment(state)
   for name in pairs(sandbox.libraries) do
     local library, values = frozen(name, listed(name, words[name] or core[name] or _G[name]))
     env[name] = library
+    core.metatable(library).__call = uncallable(name, values)
     if name == "string" then getmetatable("").__index = values end -- ("x"):rep(3)
   end
   for name, value in pairs(declaring) do env[name] = env[name] or value end
@@ -127,17 +142,23 @@ local function load(tree, overlay, only)
   local libraries, loading = {}, {}
   local by_name = {}
   for _, file in ipairs(tree.lib) do by_name[file.name] = file end
-  core.files = {} -- for the lines of what is wrong
+  core.files, core.loading = {}, nil -- for the lines of what is wrong
   local function run(file)
     core.files[file.path] = { source = file.source }
+    local outer = core.loading
+    core.loading = file.path
     local made = core.run(file.source, "@" .. file.path, environment_of_file(env))
+    core.loading = outer
     freezing.functions(file.path, guards.take_unseen())
     return made
   end
   env.use = function(name)
     local file = by_name[name]
     if not file then
-      core.misuse(('use "%s": there is no such file in scripts/lib'):format(tostring(name)))
+      local wanted = tostring(name)
+      local known = by_name["lib." .. wanted] and "lib." .. wanted or core.nearest(wanted, names_of(by_name))
+      core.misuse(('use "%s": there is no such file in scripts/lib%s'):format(wanted,
+        known and ('; did you mean "%s"?'):format(known) or ""))
     end
     if libraries[name] == nil then
       if loading[name] then core.misuse(('use "%s": it is being loaded (a circle of use)'):format(name)) end

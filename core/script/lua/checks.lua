@@ -6,8 +6,23 @@ local lines = veneer("lines")
 
 local checks = {}
 
--- "scripts/x.lua:12" of the innermost script line.
-checks.here = core.here
+-- Where a file that loads returns: a word called by its last `return` has no line of its own (a tail call).
+local function returning()
+  local file = core.loading and core.files and core.files[core.loading]
+  if not file then return "?" end
+  local number, found = 0, 1
+  for line in (file.source .. "\n"):gmatch("(.-)\n") do
+    number = number + 1
+    if line:find("^return%f[^%w_]") then found = number end
+  end
+  return core.loading .. ":" .. found
+end
+
+-- "scripts/x.lua:12" of the innermost script line; "?" if a task's handler ended by calling the word.
+function checks.here()
+  local at = core.here()
+  return at ~= "?" and at or returning()
+end
 
 -- A place is a text, "path:line", or a function that gives the place of a member of the table that is looked at.
 local function place_of(at, member)
@@ -36,7 +51,9 @@ end
 
 -- Raises with a position of its own: "path:line: message".
 function checks.wrong(at, format, ...)
-  error(place_of(at) .. ": " .. format:format(...), 0)
+  local place, message = place_of(at), format:format(...)
+  if place == "?" or core.service() then core.misuse(message) end -- in a task: an error value, as of any word
+  error(place .. ": " .. message, 0)
 end
 
 function checks.list_of(names)

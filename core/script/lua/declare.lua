@@ -45,9 +45,15 @@ local function with_options(shown, options)
   return shown
 end
 
+-- The options of word("name", { ... }) would go nowhere.
+local function plain_form(at, word, name)
+  wrong(at, '%s "%s": write %s "%s" { ... }, without parentheses and comma', word, name, word, name)
+end
+
 local function field_word(type_name, scale)
-  return function(name)
+  return function(name, options)
     check_name(type_name, here(), name)
+    if options ~= nil then plain_form(here(), type_name, name) end
     if not name:match("^[%a_][%w_]*$") then
       wrong(here(), '%s "%s": a field is named by letters, digits and _', type_name, name)
     end
@@ -108,9 +114,10 @@ declare.options = { field = field_options }
 
 local function declaration_word(kind, allowed, check)
   declare.options[kind] = allowed
-  return function(name)
+  return function(name, second)
     local at = here() -- not below: in `return policy "x" {...}` that call is a tail call and has no place
     check_name(kind, at, name)
+    if second ~= nil then plain_form(at, kind, name) end
     return function(options)
       local what = ('%s "%s"'):format(kind, name)
       check_options(what, table_at(at, kind, name), options, allowed)
@@ -459,11 +466,16 @@ end
 function declare.collect(state, path, value, allowed)
   local function add(made)
     if not allowed[made.kind] then
-      wrong(made.at, "%s does not belong into this folder (%s)", made.what, path)
+      local folder = (made.kind == "policy" or made.kind == "view") and "policies" or "routes"
+      wrong(made.at, "%s does not belong into this folder (%s); its place is %s", made.what, path,
+        (path:gsub("^scripts/%w+", "scripts/" .. folder)))
     end
     state.declared[#state.declared + 1] = made
   end
   if value ~= nil and declared_of[value] then return add(declared_of[value]) end
+  if type(value) == "function" then
+    wrong(path .. ":1", 'the file returns a function: a word without its table; write policy "name" { ... }')
+  end
   if type(value) ~= "table" or #value == 0 then
     wrong(path .. ":1", "the file returns %s; a script returns a declaration or a list of them",
       value == nil and "nothing" or "a " .. type(value))

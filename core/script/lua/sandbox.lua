@@ -34,6 +34,11 @@ sandbox.missing = {
   debug = { traceback = "the log has the traceback of every script error", ["*"] = "it would open the sandbox" },
   package = { ["*"] = 'write use "lib.name" for a file of scripts/lib' },
   string = { dump = "code comes from files only" },
+  -- Of other languages: types of fields, and nothing.
+  int = 'write integer "name"', float = 'write number "name"', double = 'write number "name"',
+  str = 'write text "name"', bool = 'write boolean "name"',
+  date = 'write timestamp "name"', datetime = 'write timestamp "name"',
+  null = "write nil; json.null in a list or a condition", None = "write nil", undefined = "write nil",
 }
 
 return sandbox

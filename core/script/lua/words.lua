@@ -23,6 +23,10 @@ function words.response(status, body, headers)
   if math.type(status) ~= "integer" or status < 200 or status > 599 then
     core.misuse("response(status, ...): status must be an integer from 200 to 599")
   end
+  if headers ~= nil and type(headers) ~= "table" then
+    core.misuse(("response(status, body, headers): headers must be a table { name = value }, got a %s"):format(
+      type(headers)))
+  end
   return setmetatable({ status = status, body = body, headers = headers or {} }, core.response_mark)
 end
 

@@ -182,6 +182,18 @@ describe("SYSTEMS-6 around a route", function()
     assert.equal(200, get("/items", { ["X-Key"] = "k" }).status)
   end)
 
+  it("SYSTEMS-6d a spec's requests have an address, 127.0.0.1, whose limit counts", function()
+    scripts(tree [[{ routes = { { path = "/items/**", service = "a", rate_limit = { rate = 1, burst = 2 } },
+      { path = "/hosts", service = "a", set_path = "/items", rate_limit = { rate = 1, burst = 1, key = "ip" } } } }]])
+    assert.equal(200, get("/items").status)
+    assert.equal(200, get("/items").status)
+    assert.equal(429, get("/items").status)
+    assert.equal(200, get("/hosts").status)
+    assert.equal(429, get("/hosts").status)
+    clock.advance("1s")
+    assert.equal(200, get("/items").status)
+  end)
+
   it("SYSTEMS-6e a slow service is cut off at the breaker's timeout; then it is open, then tried again", function()
     scripts(tree [[{ routes = { { path = "/slow", service = "b", breaker = "guard" } } }]])
     for _ = 1, 2 do

@@ -144,6 +144,12 @@ describe("PATH-5k names that are not there", function()
     assert.equal('`string.uper` is not available to scripts; did you mean "string.upper"?', said [[ string.uper("x") ]])
   end)
 
+  it("a word that a function ends with says the same as any", function()
+    local answer = go [[ return breaker "none" ]]
+    assert.equal("script", answer.body.code)
+    assert.equal(1, (answer.body.message:find('breaker "none" has no settings', 1, true)))
+  end)
+
   it("what leads out of the sandbox is not there", function()
     for _, name in ipairs { "io.x", "os.x", "debug.x", "package.x", "require", "load", "loadstring", "dofile",
       "loadfile", "getmetatable", "rawset", "collectgarbage", "print", "_G", "string.dump" } do
