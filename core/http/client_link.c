@@ -325,13 +325,27 @@ struct http_link *http_link_open(struct http_call *call)
     return l;
 }
 
+/* What has come in the same turn, unseen as yet, would be taken for the next answer; so would an
+ * end for that of a request which may not be repeated. */
+static bool is_silent(const struct http_link *l)
+{
+    char byte;
+    ssize_t n = recv(bufferevent_getfd(l->bev), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 struct http_link *http_link_take(struct http_call *call)
 {
     struct http_client *c = call->client;
-    for (struct list *node = c->idle.prev; node != &c->idle; node = node->prev) {
+    for (struct list *node = c->idle.prev, *before; node != &c->idle; node = before) {
         struct http_link *l = list_entry(node, struct http_link, node);
+        before = node->prev;
         if (l->port != call->port || !str_ieq(l->host, call->host))
             continue;
+        if (!is_silent(l)) {
+            link_end(l);
+            continue;
+        }
         list_remove(&l->node);
         c->idle_count--;
         loop_timer_stop(c->conf.loop, &l->idle);

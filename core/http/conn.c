@@ -170,7 +170,7 @@ static enum http_parse_verdict parse_head(struct http_conn *c, size_t available)
 static void set_body_deadline(struct http_conn *c)
 {
     const struct http_limits *limits = &c->server->limits;
-    int64_t earned_ns = (int64_t)c->parse.wire_bytes * NS_PER_S / limits->body_bytes_per_s;
+    int64_t earned_ns = http_body_earned_ns(c->parse.wire_bytes, limits->body_bytes_per_s);
     int64_t last_ns = c->body_began_ns + limits->body_idle_ms * NS_PER_MS + earned_ns;
     int64_t idle_ns = after_ms(c, limits->body_idle_ms);
     set_read_deadline(c, idle_ns < last_ns ? idle_ns : last_ns);

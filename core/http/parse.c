@@ -484,6 +484,15 @@ enum http_parse_verdict http_parse_go_on(struct http_parse *p, bool streamed)
     return HTTP_PARSE_MORE;
 }
 
+/* Seconds first: bytes in nanoseconds are too many from 9 GiB on. */
+int64_t http_body_earned_ns(uint64_t bytes, int bytes_per_s)
+{
+    uint64_t per_s = (uint64_t)bytes_per_s, whole_s = bytes / per_s;
+    if (whole_s > INT32_MAX)
+        return INT32_MAX * NS_PER_S;
+    return (int64_t)whole_s * NS_PER_S + (int64_t)(bytes % per_s) * NS_PER_S / bytes_per_s;
+}
+
 void http_parse_deinit(struct http_parse *p)
 {
     buf_deinit(&p->body);

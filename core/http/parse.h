@@ -59,6 +59,8 @@ bool http_parse_can_stream(const struct http_parse *p);
 /* Goes on with the body, streamed or whole: HTTP_PARSE_MORE, or a refusal of a whole one that is
  * too large. */
 enum http_parse_verdict http_parse_go_on(struct http_parse *p, bool streamed);
+/* The time that so many bytes of a body have earned for the rest of it. */
+int64_t http_body_earned_ns(uint64_t bytes, int bytes_per_s);
 void http_parse_deinit(struct http_parse *p);
 /* data is all the input there is, from the first byte of the request; called again with more of the
  * same. */

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "http/digest.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -78,6 +79,11 @@ void http_ratelimit_take(struct http_ratelimit *r, struct str key,
     int64_t token_ns = NS_PER_S / conf->rate > 0 ? NS_PER_S / conf->rate : 1;
     int64_t full_ns = now_ns - conf->burst * token_ns; /* empty then is full now */
     int64_t cost_ns = conf->tokens * token_ns;
+    char digest[HTTP_DIGEST_CHARS + 1];
+    if (key.n >= HTTP_DIGEST_CHARS) { /* a client may send what it likes: a bucket stays small */
+        http_digest(&key, 1, digest);
+        key = (struct str){digest, HTTP_DIGEST_CHARS};
+    }
     pthread_mutex_lock(&r->lock);
     struct bucket *b = bucket_of(r, key, full_ns);
     if (b->empty_ns < full_ns)

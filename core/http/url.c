@@ -203,3 +203,29 @@ bool http_authority_is_valid(struct str authority)
     int port = 0;
     return split_authority(authority, &host, &port);
 }
+
+bool http_path_has_dots(struct str path)
+{
+    size_t dots = 0, others = 0;
+    bool named = false; /* the rest of the segment are parameters */
+    for (size_t i = 0; i <= path.n; i++) {
+        int c = i < path.n ? path.p[i] : '/';
+        int escaped = c == '%' ? escape_at(path, i) : -1;
+        if (escaped >= 0) {
+            c = escaped;
+            i += 2;
+        }
+        if (c == '/' || c == '\\') {
+            if (others == 0 && (dots == 1 || dots == 2))
+                return true;
+            dots = others = 0;
+            named = false;
+        } else if (c == ';') {
+            named = true;
+        } else if (!named) {
+            dots += c == '.';
+            others += c != '.';
+        }
+    }
+    return false;
+}

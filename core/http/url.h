@@ -18,3 +18,6 @@ bool http_query_find(struct arena *a, struct str query, struct str name, struct 
 bool http_url_split(struct str url, struct str *ret_host, int *ret_port, struct str *ret_target);
 /* True for host, host:port, [v6] or [v6]:port with legal characters and a port of 0..65535. */
 bool http_authority_is_valid(struct str authority);
+/* Has it a segment "." or "..", plain or escaped, as some server may read it? A backslash and %2f
+ * cut too, and a ";" ends the name. */
+bool http_path_has_dots(struct str path);

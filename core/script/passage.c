@@ -4,6 +4,7 @@
  * headers. */
 #include "script/passage.h"
 
+#include "http/url.h"
 #include "script/proxy.h"
 
 #include <stdio.h>
@@ -120,10 +121,10 @@ static bool within_limit(struct passage *p)
         return true;
     struct str key = limit_key(p);
     if (key.n == 0) {
-        p->refused = limit->deny_empty_key;
-        if (p->refused)
+        bool denied = p->refused = limit->deny_empty_key;
+        if (denied) /* p is gone then */
             request_fail_code(r, ERR_FORBIDDEN, "the request does not say whose limit counts");
-        return !limit->deny_empty_key;
+        return !denied;
     }
     http_ratelimit_take(r->host->ratelimit, key, &limit->conf, loop_now_ns(r->host->loop), &v);
     add_extra(p, STR("X-RateLimit-Remaining"), number_text(r->arena, v.remaining));
@@ -206,6 +207,21 @@ static void leave_breaker(struct passage *p, int status)
 
 /* ---- the way in ---- */
 
+static bool leads_elsewhere(const struct gateway_route *route)
+{
+    return route->service == NULL || !route->service->here;
+}
+
+/* Where another host arrives by such a path is not what the routes were matched with. False: it was
+ * answered. */
+static bool is_plain(struct passage *p, struct str path)
+{
+    bool dotted = p->refused = leads_elsewhere(p->route) && http_path_has_dots(path);
+    if (dotted) /* p is gone then */
+        request_fail_code(p->request, ERR_INVALID, "a path with . or .. in it is not handed on");
+    return !dotted;
+}
+
 /* To where the route leads: a service of this process, or another address. */
 static void go_on(struct passage *p)
 {
@@ -226,11 +242,6 @@ static void go(struct passage *p)
         return;
     arm_deadline(p);
     go_on(p);
-}
-
-static bool leads_elsewhere(const struct gateway_route *route)
-{
-    return route->service == NULL || !route->service->here;
 }
 
 void passage_admitted(struct request *r)
@@ -304,6 +315,8 @@ static void find_route(struct passage *p)
         return;
     }
     p->behind = request_behind(p, m.path);
+    if (!is_plain(p, m.path))
+        return;
     if (p->falling_back || within_limit(p))
         ask_guard(p);
 }
@@ -461,6 +474,15 @@ struct str passage_url(const struct request *r)
 {
     const struct gateway_route *route = r->passage->route;
     return route->service != NULL ? route->service->url : route->url;
+}
+
+bool passage_sets(const struct request *r, struct str name)
+{
+    const struct gateway_headers *h = &r->passage->route->request;
+    for (size_t i = 0; i < h->set_count; i++)
+        if (str_ieq(h->set[i].name, name))
+            return true;
+    return false;
 }
 
 int64_t passage_deadline_ns(const struct request *r)

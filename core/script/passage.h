@@ -14,7 +14,7 @@ struct passage {
     struct registry_entry *breaker;
     struct breaker_permit permit;
     bool permitted, falling_back, timed_out;
-    bool refused; /* by the limit or the guard: not to be tried again or replaced */
+    bool refused; /* by the gateway itself or the guard: not to be tried again or replaced */
     bool gone;    /* the client is: nobody wants an answer */
     int retries;
     struct loop_timer deadline;                      /* of the breaker, or the route */
@@ -37,6 +37,8 @@ bool passage_leave(struct request *r);
 bool passage_may_replace(const struct request *r, int status);
 /* The address that the route leads to, "http://host:port". */
 struct str passage_url(const struct request *r);
+/* Does the route itself put that header on the request? */
+bool passage_sets(const struct request *r, struct str name);
 /* When another host must have begun to answer. */
 int64_t passage_deadline_ns(const struct request *r);
 /* While the client still sends, the time of the route or its breaker does not run; then it begins.

@@ -80,35 +80,63 @@ static bool is_ours(struct str name)
     return false;
 }
 
+/* Where it says the request came from: anybody could, so it is handed on from trusted proxies only.
+ */
+static bool is_about_origin(struct str name)
+{
+    struct str family = STR("X-Forwarded-");
+    if (name.n > family.n && str_ieq((struct str){name.p, family.n}, family))
+        return true;
+    return str_ieq(name, STR("Forwarded")) || str_ieq(name, STR("X-Real-IP"));
+}
+
+static bool is_trusted(const struct request *r, struct str peer)
+{
+    const struct http_trusted *t = r->host->trusted;
+    return t != NULL && http_trusted_has(t, peer);
+}
+
 /* The chain of addresses that the request came along, its sender's at the end. */
-static struct str forwarded_for(struct request *r)
+static struct str forwarded_for(struct request *r, struct str peer, bool trusted)
 {
     struct buf out = BUF_INIT;
-    for (size_t i = 0; i < r->http->header_count; i++) {
+    for (size_t i = 0; trusted && i < r->http->header_count; i++) {
         const struct http_header *h = &r->http->headers[i];
         if (str_ieq(h->name, STR("X-Forwarded-For")) && h->value.n > 0) {
             buf_adds(&out, h->value);
             buf_lit(&out, ", ");
         }
     }
-    buf_adds(&out, http_exchange_peer(r->x));
+    buf_adds(&out, peer);
     struct str text = arena_str(r->arena, buf_str(&out));
     buf_deinit(&out);
     return text;
 }
 
+/* Does the header go on to the other host? What the route sets does, whatever the client says. */
+static bool goes_on(const struct request *r, struct str name, bool trusted)
+{
+    const struct http_request *from = r->http;
+    if (is_hop_header(name) || is_ours(name))
+        return false;
+    if (passage_sets(r, name))
+        return true;
+    return !is_of_connection(from->headers, from->header_count, name) &&
+           (trusted || !is_about_origin(name));
+}
+
 static struct http_header *request_headers(struct request *r, size_t *ret_count)
 {
     const struct http_request *from = r->http;
+    struct str peer = http_exchange_peer(r->x);
+    bool trusted = is_trusted(r, peer);
     struct http_header *out =
         arena_alloc(r->arena, (from->header_count + FORWARDED) * sizeof(*out));
     size_t n = 0;
-    for (size_t i = 0; i < from->header_count; i++) {
-        struct http_header h = from->headers[i];
-        if (!is_of_connection(from->headers, from->header_count, h.name) && !is_ours(h.name))
-            out[n++] = h;
-    }
-    out[n++] = (struct http_header){STR("X-Forwarded-For"), forwarded_for(r)};
+    for (size_t i = 0; i < from->header_count; i++)
+        if (goes_on(r, from->headers[i].name, trusted))
+            out[n++] = from->headers[i];
+    out[n++] = (struct http_header){STR("X-Forwarded-For"), forwarded_for(r, peer, trusted)};
     out[n++] = (struct http_header){STR("X-Forwarded-Host"), r->origin.host};
     out[n++] = (struct http_header){STR("X-Forwarded-Proto"),
                                     r->origin.https ? STR("https") : STR("http")};
@@ -158,7 +186,9 @@ static void take_length(struct request *r, const struct http_response *head)
         return;
     memcpy(text, length.p, length.n);
     text[length.n] = '\0';
-    http_stream_size(r->x, strtoull(text, NULL, 10));
+    unsigned long long size = strtoull(text, NULL, 10);
+    if (size <= INT64_MAX)
+        http_stream_size(r->x, size);
 }
 
 /* While the client makes it wait, its own time is what counts. */
@@ -296,7 +326,8 @@ static void on_error(void *owner, const struct err *err)
     }
     stop_sending(p);
     leave(p);
-    request_fail_code(r, err->code, err->message);
+    /* What was too large is the answer, which is not the client's fault. */
+    request_fail_code(r, err->code == ERR_TOO_LARGE ? ERR_PROTOCOL : err->code, err->message);
 }
 
 static const struct http_call_class call_class = {on_head, on_body, on_end, on_error, on_taken};

@@ -507,6 +507,78 @@ def limited_behind_proxy():
         assert values(host.heard[0], name) == [value], host.heard[0]
 
 
+@case("SYSTEMS-6h a long value that a limit counts by takes no more memory than a short one")
+def limited_by_long_values():
+    server = front("""{ path = "/sorry", service = "desk",
+        rate_limit = { rate = 1, burst = 1, key = "header:X-Who" } }""", env=FRUGAL)
+    with server.connect() as client:
+        for i in range(20):
+            assert client.request("GET", "/sorry", None, {"X-Who": f"{i}a" * 7000}).status == 200
+        before = memory(server)
+        for i in range(600):
+            assert client.request("GET", "/sorry", None, {"X-Who": f"{i:04}" * 15000}).status == 200
+        assert client.request("GET", "/sorry", None, {"X-Who": "0599" * 15000}).status == 429
+        assert client.request("GET", "/sorry", None, {"X-Who": "0599" * 14999 + "0598"}).status == 200
+    assert memory(server) < before + 16 * MIB, (before, memory(server))
+
+
+@case("SYSTEMS-6h what a client says of itself or of its connection takes nothing from what the gateway says")
+def says_nothing_for_others():
+    host = Upstream(says("x"))
+    route = f"""{{ path = "/**", url = "{host.url}",
+        request_headers = {{ set = {{ ["X-Put"] = "put", ["X-Forwarded-Prefix"] = "/ours" }} }} }}"""
+    claims = {"Forwarded": "for=198.51.100.1;host=evil.example;proto=https", "X-Real-IP": "198.51.100.1",
+              "X-Forwarded-Port": "1", "X-Forwarded-For": "198.51.100.1", "X-Forwarded-Host": "evil.example",
+              "X-Forwarded-Prefix": "/theirs", "Connection": "X-Put, X-Forwarded-For, X-Correlation-Id"}
+    server = front(route)
+    assert server.request("GET", "/", None, claims).status == 200
+    for name, value in (("X-Put", ["put"]), ("X-Forwarded-Prefix", ["/ours"]), ("X-Forwarded-For", ["127.0.0.1"]),
+                        ("X-Forwarded-Host", [server.gateway]), ("Forwarded", []), ("X-Real-IP", []), ("X-Forwarded-Port", [])):
+        assert values(host.heard[0], name) == value, (name, host.heard[0])
+    assert len(values(host.heard[0], "X-Correlation-Id")) == 1, host.heard[0]
+    behind = front(route, args=["--set", "http.trusted_proxies=127.0.0.1"])
+    assert behind.request("GET", "/", None, claims).status == 200
+    for name in ("Forwarded", "X-Real-IP", "X-Forwarded-Port"):
+        assert values(host.heard[1], name) == [claims[name]], (name, host.heard[1])
+    assert values(host.heard[1], "X-Forwarded-For") == ["198.51.100.1, 127.0.0.1"], host.heard[1]
+
+
+@case("SYSTEMS-6h a path with dots is not handed on, nor what a limit refused: also not by trying again")
+def dots():
+    host = Upstream(says("x"))
+    server = front(f"""{{ path = "/near/**", service = "desk" }}, {{ path = "/far/**", url = "{host.url}", strip_prefix = 1,
+        retry = {{ statuses = {{ 400, 403 }} }},
+        rate_limit = {{ rate = 9, key = "header:X-Who" }} }}""")
+    for path in ("/far/../x", "/far/%2E./x", "/far/a/..%2fx", "/far/..;a/x", "/far/.", "/far/..%5cx"):
+        got = server.request("GET", path, None, {"X-Who": "me"})
+        assert (got.status, got.json["code"]) == (400, "invalid"), (path, got)
+    assert server.request("GET", "/near/../x").status == 404
+    assert server.request("GET", "/far/x").status == 403
+    assert host.heard == []
+    assert server.request("GET", "/far/.x/..y?../z=/..", None, {"X-Who": "me"}).status == 200
+    assert host.heard[0][0] == "GET /.x/..y?../z=/.. HTTP/1.1", host.heard
+
+
+@case("SYSTEMS-6h a length beyond all numbers is not written as another one; too large a head is the other host's fault")
+def too_much():
+    def answer(asked, peer):
+        if "/head" in asked[0]:
+            peer.sendall(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 70000 + b"\r\n\r\n")
+        else:
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nab")
+        return False
+
+    host = Upstream(answer)
+    server = front(f'{{ path = "/**", url = "{host.url}" }}')
+    with server.connect() as client:
+        client.send_request("GET", "/length")
+        status, headers = client.head()
+        assert status == 200 and "Content-Length" not in headers, headers
+        assert client.rest() == b"2\r\nab\r\n"
+    got = server.request("GET", "/head")
+    assert (got.status, got.json["code"]) == (502, "protocol"), got
+
+
 @case("SYSTEMS-6h connections to the other host are used again")
 def reused():
     host = Upstream(says("x"))

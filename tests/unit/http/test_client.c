@@ -107,6 +107,7 @@ static void take_connection(struct world *w)
 {
     for (int i = 0; i < TURNS && !ready(w->listener, POLLIN); i++)
         turn(w);
+    assert_true(ready(w->listener, POLLIN));
     w->peer = accept(w->listener, NULL, NULL);
     assert_true(w->peer >= 0);
 }
@@ -246,6 +247,36 @@ static void an_answer_with_a_length_and_its_connection_is_used_again(void **stat
     say(w, "HTTP/1.1 204 No Content\r\n\r\n");
     assert_answer(w, 204, "");
     assert_false(ready(w->listener, POLLIN));
+}
+
+/* The server says more and hangs up, and a request begins before the loop has seen it. */
+static void post_at_once(struct http_fetch *f, const struct err *err)
+{
+    static const char evil[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    struct world *w = (struct world *)(void *)((char *)f - offsetof(struct world, fetch));
+    struct http_call_conf conf = conf_of(w, "POST");
+    assert_null(err);
+    assert_int_equal(http_client_idle(w->client), 1);
+    send(w->peer, evil, sizeof(evil) - 1, MSG_NOSIGNAL);
+    hang_up(w);
+    start(w, &conf);
+}
+
+static void what_waits_on_an_unused_connection_answers_nobody(void **state)
+{
+    struct world *w = *state;
+    get(w);
+    w->fetch.done = post_at_once;
+    take_connection(w);
+    hear(w, "GET /x");
+    int first = w->peer;
+    say(w, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    for (int i = 0; i < TURNS && w->peer == first; i++)
+        turn(w);
+    take_connection(w);
+    hear(w, "POST /x");
+    say(w, "HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\ntrue");
+    assert_answer(w, 201, "true");
 }
 
 static void chunks_with_trailers_in_single_bytes(void **state)
@@ -723,6 +754,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(an_answer_with_a_length_and_its_connection_is_used_again),
+        CASE(what_waits_on_an_unused_connection_answers_nobody),
         CASE(chunks_with_trailers_in_single_bytes),
         CASE(a_body_until_the_end_of_the_connection),
         CASE(no_body_after_head_and_304),

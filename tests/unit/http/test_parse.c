@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests refused and accepted, over a real connection: what the client sees, and that no handler
  * saw it. */
+#include "http/parse.h"
 #include "http_client.h"
 
 #define H "Host: a\r\n"
@@ -378,6 +379,16 @@ static void bodies_may_be_as_large_as_their_limit_and_chunks_count_together(void
     buf_deinit(&request);
 }
 
+static void a_body_earns_time_however_large_it_is(void **state)
+{
+    (void)state;
+    assert_int_equal(http_body_earned_ns(0, 1024), 0);
+    assert_int_equal(http_body_earned_ns(1536, 1024), NS_PER_S + NS_PER_S / 2);
+    assert_int_equal(http_body_earned_ns(10ull << 30, 1024), (10 << 20) * NS_PER_S);
+    int64_t most = http_body_earned_ns(UINT64_MAX, 1);
+    assert_true(most > (INT64_MAX >> 3) && most < (INT64_MAX >> 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +402,7 @@ int main(void)
         WORLD_CASE(headers_are_limited_in_number_and_size),
         WORLD_CASE(chunks_of_one_byte_are_served_but_endless_extensions_are_not),
         WORLD_CASE(bodies_may_be_as_large_as_their_limit_and_chunks_count_together),
+        cmocka_unit_test(a_body_earns_time_however_large_it_is),
     };
     return cmocka_run_group_tests_name("http/parse", tests, NULL, NULL);
 }

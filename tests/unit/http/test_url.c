@@ -123,6 +123,23 @@ static void other_urls_are_refused_and_leave_the_results(void **state)
     }
 }
 
+static void dots_are_found_however_they_are_written(void **state)
+{
+    static const char *const dotted[] = {
+        "/..",     "/.",        "/a/../b",   "/a/./b",    "/a/%2e%2E", "/a/.%2e/b", "/a/..%2fb",
+        "/a%2F..", "/a/..;x/b", "/a/%2e;/b", "/a\\..\\b", "/a/..%5cb", "..",        "/a/..%3bx/b"};
+    static const char *const plain[] = {"/",        "",          "/a/.b",       "/a/...", "/a/b..",
+                                        "/a/..b/c", "/a/%2e%00", "/a/;../b",    "/a/%2",  "/a//b",
+                                        "/a/;..",   "/a.b/c.d",  "/a/%252e%2e", "*"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(dotted) / sizeof(*dotted); i++)
+        if (!http_path_has_dots(str_from(dotted[i])))
+            fail_msg("%s has dots", dotted[i]);
+    for (size_t i = 0; i < sizeof(plain) / sizeof(*plain); i++)
+        if (http_path_has_dots(str_from(plain[i])))
+            fail_msg("%s has none", plain[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +150,7 @@ int main(void)
         cmocka_unit_test(authorities),
         cmocka_unit_test(urls_are_split_with_defaults),
         cmocka_unit_test(other_urls_are_refused_and_leave_the_results),
+        cmocka_unit_test(dots_are_found_however_they_are_written),
     };
     return cmocka_run_group_tests_name("http/url", tests, arena_setup, arena_teardown);
 }
