@@ -8,7 +8,12 @@ return {
     payment         = { timeout_ms = 1000, limit = 200 },
     bookAlarmLookup = { timeout_ms = 5000, sleep_ms = 10000, limit = 200 },
   },
-  config   = {},
+  config = {
+    -- How long the message service takes for a number that no message can have: longer than its breaker waits, for
+    -- trying it out. And how long one request of /autoScaleTest lasts.
+    hangs_for  = "10s",
+    load_lasts = "3s",
+  },
 
   gateway = {
     cors   = { origins = { "*" }, methods = { "*" }, headers = { "*" }, credentials = true },
@@ -18,7 +23,7 @@ return {
       { path = "/deliveries/**", service = "delivery" },
       { path = "/mypages/**",    service = "customerview" },
       { path = { "/bookAlarms/**", "/breakerAlarms/**" }, service = "bookalarm" },
-      { path = { "/selectBookAlarmInfo", "/autoScaleTest" }, service = "bookalarm" },
+      { path = { "/selectBookAlarmInfo", "/autoScaleTest", "/isHealthy" }, service = "bookalarm" },
       -- As the shop's first clients spell it.
       { path = "/bookalarms/**", service = "bookalarm", rewrite_path = { "^/bookalarms", "/bookAlarms" } },
     },

@@ -6,7 +6,7 @@ return {
   gateway = {
     cors   = { origins = { "*" }, methods = { "*" }, headers = { "*" }, credentials = true },
     routes = {
-      { path = "/orders/**",          service = "order" },
+      { path = { "/orders/**", "/isHealthy" }, service = "order" },
       { path = "/payments/**",        service = "payment" },
       { path = "/deliveries/**",      service = "delivery" },
       { path = "/orderDashboards/**", service = "orderDashboard" },

@@ -253,6 +253,8 @@ def gateway_paths():
     small, camel = server.request("GET", "/bookalarms/1"), server.request("GET", "/bookAlarms/1")
     assert small.status == camel.status == 200 and small.json == camel.json, (small, camel)
     assert small.json["orderId"] == order
+    healthy = server.request("GET", "/isHealthy")  # where its operators' liveness probe looks
+    assert healthy.status == 200 and healthy.headers["content-length"] == "0", healthy
     for path in ("/ORDERS", "/order", "/admin/services", "/metrics", "/selectBookAlarmInfo/1", "/bookalarmsx"):
         assert server.request("GET", path).status == 404, path
 

@@ -50,6 +50,7 @@ def story():
     server = kitchen()
     placed = order(server)
     assert placed.headers["location"] == f"http://{server.gateway}/orders/1", placed.headers
+    assert server.request("GET", "/isHealthy").status == 200  # where its operators' liveness probe looks
     assert list(placed.row.items()) == [("id", 1), ("branchId", 1), ("sauceId", "1"), ("qty", 10), ("price", 10000),
                                         ("state", "Registered")]
     eventually(lambda: len(server.events()) == 3 and shown(server, 1) == "Preparing", "the dashboard shows it")

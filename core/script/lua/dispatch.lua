@@ -156,7 +156,7 @@ function dispatch.route(route, params, service, correlation_id)
   end
   if value == nil then return status, "", "", headers end
   if type(value) == "string" then return status, "text/plain;charset=UTF-8", value, headers end
-  return status, "application/json", core.json.encode(value), headers
+  return status, "application/json;charset=UTF-8", core.json.encode(value), headers
 end
 
 -- What a sibling's call gets: an answer whose body is decoded when it is looked at.

@@ -13,7 +13,7 @@ return {
   -- It will not be shipped any more.
   canceled = function(order_id)
     local delivery = store.first("deliveries", { orderId = order_id })
-    if delivery then
+    if delivery and delivery.deliveryStatus ~= "CancelDelivery" then
       bus.emit("DeliveryStatusChanged", store.update("deliveries", delivery.id, { deliveryStatus = "CancelDelivery" }))
     end
   end,

@@ -31,7 +31,7 @@ return view "myPages" {
       row.deliveryId, row.deliveryStatus = event.id, event.deliveryStatus
     end,
     PaymentFailed = function(row)
-      row.orderStatus = "Payment_Failed"
+      if row.orderStatus ~= "CANCELED" then row.orderStatus = "Payment_Failed" end
     end,
     OrderCanceled = function(row, event)
       row.orderStatus = event.status

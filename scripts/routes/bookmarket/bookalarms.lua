@@ -1,5 +1,7 @@
+local health = use "lib.health"
+local lookup = use "lib.lookup"
 local whole_number = use "lib.whole_number"
-local lookup = breaker "bookAlarmLookup"
+local guard = breaker "bookAlarmLookup"
 
 return {
   event "MessageSended" {
@@ -20,6 +22,11 @@ return {
       text    "deliveryStatus",
       integer "orderId",
     },
+
+    -- A message that belongs to no order is for nobody in particular.
+    on_create = function(alarm)
+      if alarm.orderId then bus.emit("MessageSended", alarm) end
+    end,
   },
 
   -- For whoever keeps the shop; from "alarm when breaker opens".
@@ -28,29 +35,25 @@ return {
     fields  = { text "breaker", text "message" },
   },
 
-  -- The text of a message. An id below 1 takes longer than anybody waits, as a slow message service would.
+  -- The text of a message.
   route "select book alarm info" {
     service = "bookalarm",
     method  = "GET",
     path    = "/selectBookAlarmInfo",
     handle  = function(request)
-      local id = whole_number.parameter(request, "id")
-      return lookup:call(function()
-        if id <= 0 then task.sleep("10s") end
-        local alarm = store.get("bookAlarms", id)
-        if not alarm then error("there is no message " .. id) end
-        return alarm.bookMessage
-      end, function() return "CircuitBreaker!!!" end)
+      return lookup.text(guard, "bookAlarms", whole_number.parameter(request, "id"), "bookMessage")
     end,
   },
 
-  -- Takes three seconds: a load for whoever tries out scaling.
+  health.is_healthy("bookalarm"),
+
+  -- Takes a while and says nothing: a load for whoever tries out scaling.
   route "auto scale test" {
     service = "bookalarm",
     method  = "GET",
     path    = "/autoScaleTest",
     handle  = function()
-      task.sleep("3s")
+      task.sleep(config.load_lasts)
       return ""
     end,
   },

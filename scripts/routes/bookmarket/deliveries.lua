@@ -17,6 +17,10 @@ return {
     },
     finders = { findByOrderId = { "orderId" } },
 
+    on_create = function(delivery)
+      bus.emit("Shipped", delivery)
+    end,
+
     on_update = function(delivery, before)
       if delivery.status == before.status then return end
       bus.emit(delivery.status == "DeliveryCanceled" and "DeliveryCanceled" or "DeliveryStatusChanged", delivery)

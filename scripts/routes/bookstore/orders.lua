@@ -1,4 +1,4 @@
-local health = use "lib.bookstore.health"
+local health = use "lib.health"
 local book, customer = breaker "book", breaker "customer"
 
 -- What a service answers to a GET; nil when it does not know, is down or is too slow.

@@ -1,9 +1,9 @@
-local health = use "lib.bookstore.health"
+local health = use "lib.health"
 local whole_number = use "lib.whole_number"
 local van = breaker "van"
 
 local routes = {
-  health.is_healthy("van", "Zombie..."),
+  health.is_healthy("van"),
   health.make_zombie("van"),
   health.is_ready("van"),
 

@@ -1,3 +1,4 @@
+local health = use "lib.health"
 local pay = breaker "payment"
 
 return {
@@ -28,4 +29,6 @@ return {
       bus.emit("Ordered", order)
     end,
   },
+
+  health.is_healthy("order"),
 }

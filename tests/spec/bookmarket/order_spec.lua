@@ -45,6 +45,23 @@ describe("bookmarket", function()
     assert.equal(2, events("Ordered")[1].seq)
   end)
 
+  it("SHOP-2a a delivery and a message that are made by hand are told like the shop's own", function()
+    local made = request { path = "/deliveries", body = { orderId = 50, customerId = 5 } }
+    assert.equal(201, made.status)
+    settle()
+    assert.same({ "Shipped", "MessageSended" }, types(events()))
+    local shipped = events("Shipped")[1].payload
+    assert.same({ made.id, 50, 5, "Shipped" }, { shipped.id, shipped.orderId, shipped.customerId, shipped.status })
+    assert.equal("Shipped", rows("customerview", "mypages", { orderId = 50 })[1].status)
+    local message = { deliveryId = made.id, bookMessage = "Late", deliveryStatus = "Shipped", orderId = 50 }
+    local told = request { path = "/bookAlarms", body = message }
+    assert.equal(told.id, events("MessageSended")[2].payload.id)
+    assert.equal(told.id, rows("customerview", "mypages", { orderId = 50 })[1].messageId)
+    assert.equal(201, request { path = "/bookAlarms", body = { bookMessage = "Closed on Monday" } }.status)
+    assert.equal(3, #events())
+    assert.same({}, letters())
+  end)
+
   it("PATH-6d a payment that fails leaves nothing", function()
     faults { payment = { error_rate = 1 } }
     local placed = request { path = "/orders", body = { bookId = 7, qty = 2, customerId = 3 } }

@@ -152,6 +152,45 @@ describe("bookstore", function()
     assert.same({}, letters())
   end)
 
+  it("SYSTEMS-3d a payment by POST asks VAN and is told; an order is paid once", function()
+    local customer, book = store(10)
+    local function pay(id, amount) return post("/payments", { orderId = id, amount = amount, type = "card" }) end
+    for i, try in ipairs { { 100, "PAYMENT_COMPLETED", "Payed" }, { 0, "PAYMENT_FAILED", "PaymentFailed" } } do
+      local amount, became, told = table.unpack(try)
+      local paid = pay(500 + i, amount)
+      assert.equal(201, paid.status)
+      assert.equal(became, paid.body.status)
+      assert.equal(1, #events(told))
+      assert.same({ became }, history(500 + i))
+    end
+    local id = order(customer, book, 1)
+    local again = pay(id, 0)
+    assert.equal(200, again.status)
+    assert.equal("PAYMENT_COMPLETED", again.body.status)
+    assert.equal(1, #rows("payment", "payments", { orderId = id }))
+    assert.equal("Shipped", status(id))
+    local placed = post("/orders", { customerId = customer, bookId = book, quantity = 1, payAmount = 7 })
+    assert.equal("PAYMENT_COMPLETED", pay(id_of(placed), 7).body.status) -- at the same moment as the store's own
+    assert.equal(201, pay(id_of(placed) + 1, 7).status)
+    assert.equal(id_of(placed) + 1, order(customer, book, 1))
+    for next_one = id_of(placed), id_of(placed) + 1 do
+      assert.equal(1, #rows("payment", "payments", { orderId = next_one }))
+      assert.equal("Shipped", status(next_one))
+    end
+    assert.same({}, letters())
+  end)
+
+  it("SYSTEMS-3e cancelled while its payment fails: the page keeps CANCELED, its delivery is cancelled once", function()
+    local customer, book = store(1)
+    local placed = post("/orders", { customerId = customer, bookId = book, quantity = 3, payAmount = 0 })
+    assert.equal(204, delete("/orders/" .. id_of(placed)).status)
+    clock.advance("6s")
+    assert.same({ "PAYMENT_FAILED" }, history(id_of(placed)))
+    assert.equal("CANCELED", mypage(id_of(placed)).orderStatus)
+    assert.equal(1, #events("DeliveryStatusChanged"))
+    assert.same({}, letters())
+  end)
+
   it("SYSTEMS-3e cancel only while ORDERED: refund, history, and the page keeps it", function()
     local customer, book = store(5)
     local shipped, waiting = order(customer, book, 2), order(customer, book, 100)

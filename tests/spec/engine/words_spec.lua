@@ -189,7 +189,7 @@ describe("PATH-5j routes", function()
   end)
 
   it("answer with a value, a text, nothing, or response()", function()
-    assert.equal("application/json", go([[ return { 1 } ]]).headers["content-type"])
+    assert.equal("application/json;charset=UTF-8", go([[ return { 1 } ]]).headers["content-type"])
     assert.equal("text/plain;charset=UTF-8", go([[ return "text" ]]).headers["content-type"])
     local nothing = go [[ local _ = 1 ]]
     assert.same({ 200, "" }, { nothing.status, nothing.text })

@@ -1,4 +1,5 @@
--- The health routes that operators of the store know. A service that was made a zombie says so until it is restarted.
+-- The health routes that operators know from the first installations. A service that was made a zombie says so until it
+-- is restarted.
 local function answer(service, name, path, handle)
   return route(service .. " " .. name) { service = service, method = "GET", path = path, handle = handle }
 end
@@ -6,7 +7,7 @@ end
 return {
   is_healthy = function(service, zombie_text)
     return answer(service, "is healthy", "/isHealthy", function()
-      if cache.get("zombie " .. service) then fail(500, zombie_text) end
+      if cache.get("zombie " .. service) then fail(500, zombie_text or "Zombie...") end
     end)
   end,
 
