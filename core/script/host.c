@@ -206,7 +206,7 @@ void host_cancel_service(struct host *h, const struct gate *gate)
              (int)(gate->name.n < 60 ? gate->name.n : 60), gate->name.p);
     list_each (node, &h->tasks) {
         struct task *t = list_entry(node, struct task, node);
-        if (t->unit == NULL && task_holds(t, number))
+        if (!t->cancelled && task_holds(t, number))
             task_cancel(t, ERR_STOPPED, text);
     }
 }
@@ -218,9 +218,7 @@ void host_cancel_all(struct host *h, bool stopping)
     request_cancel_waiting(h);
     list_each (node, &h->tasks) {
         struct task *t = list_entry(node, struct task, node);
-        if (t->unit == NULL)
-            task_cancel(t, ERR_CANCELLED,
-                        stopping ? "the server is stopping"
-                                 : "its rules were replaced, and it took too long to end");
+        if (!t->cancelled)
+            task_cancel(t, ERR_CANCELLED, request_why_cancelled(h));
     }
 }

@@ -143,8 +143,8 @@ bool host_has_memory(struct host *h);
 bool host_is_open(const struct host *h, const struct service *s);
 /* Tasks that hold the service behind the gate (task_hold). */
 int host_holds(const struct host *h, const struct gate *gate);
-/* Cancels them, but for those whose unit the writer has. */
+/* Cancels them. Where the writer has the unit its verdict is awaited, and is the last run's. */
 void host_cancel_service(struct host *h, const struct gate *gate);
-/* Cancels all tasks with 503. stopping: the process ends, deliveries are given back to the bus
- * untried; else they count as failed and are tried again. */
+/* Cancels all tasks with 503, likewise, and what they were for. stopping: the process ends, and
+ * deliveries are given back to the bus untried; else they count as failed and are tried again. */
 void host_cancel_all(struct host *h, bool stopping);

@@ -251,6 +251,10 @@ void passage_admitted(struct request *r)
         passage_give_up(r);
         return;
     }
+    if (r->host->draining) { /* likewise, and nobody would stop what begins now */
+        request_fail_code(r, ERR_CANCELLED, request_why_cancelled(r->host));
+        return;
+    }
     p->refused = false;
     r->http = p->behind;
     if (p->falling_back)
@@ -375,7 +379,7 @@ static bool wants_retry(const struct passage *p, int status)
 static void start_over(struct request *r)
 {
     request_repeat_leave(r);
-    buf_clear(&r->text);
+    buf_deinit(&r->text); /* the next answer may be streamed past it */
     r->header_count = 0;
     r->status = 0;
     r->content_type = (struct str){NULL, 0};

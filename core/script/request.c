@@ -403,13 +403,17 @@ void request_time_out(struct request *r)
     request_fail_code(r, ERR_TIMEOUT, "no answer within the time that the gateway gives");
 }
 
+const char *request_why_cancelled(const struct host *h)
+{
+    return h->stopping ? "the server is stopping"
+                       : "its rules were replaced, and it took too long to end";
+}
+
 void request_cancel_waiting(struct host *h)
 {
     while (!list_empty(&h->requests)) {
         struct request *r = list_entry(h->requests.next, struct request, node);
         stop_waiting(r);
-        request_fail_code(r, ERR_CANCELLED,
-                          h->stopping ? "the server is stopping"
-                                      : "its rules were replaced, and it took too long to begin");
+        request_fail_code(r, ERR_CANCELLED, request_why_cancelled(h));
     }
 }

@@ -74,6 +74,8 @@ void request_read_list(struct request *r);
 void request_about(struct request *r);
 /* One of the three above, by the endpoint. */
 void request_read(struct request *r);
+/* What those are told that the end of the drain cancels. */
+const char *request_why_cancelled(const struct host *h);
 /* Fails the requests that wait for room or for another host, or sit out a delay: the drain is over.
  */
 void request_cancel_waiting(struct host *h);

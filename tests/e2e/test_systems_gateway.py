@@ -4,6 +4,7 @@
 import hashlib
 import os
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -463,12 +464,16 @@ def no_answer():
 def flaky():
     failures = [2]
 
-    def answer(_, peer):
+    def answer(asked, peer):
         failures[0] -= 1
+        if failures[0] >= 0 and "/silent" in asked[0]:
+            return False
         peer.sendall(plain("broken", "503 No", "X-Theirs: 1\r\n") if failures[0] >= 0 else plain("well"))
+        return True
 
     host = Upstream(answer)
-    server = front(f"""{{ path = "/again", methods = {{ "GET", "POST" }}, url = "{host.url}", retry = {{ retries = 2 }} }},
+    server = front(f"""{{ path = "/silent", url = "{host.url}", retry = {{ retries = 2, statuses = {{ 502 }} }} }},
+        {{ path = "/again", methods = {{ "GET", "POST" }}, url = "{host.url}", retry = {{ retries = 2 }} }},
         {{ path = "/fixed", url = "{host.url}", fallback = {{ status = 203, body = {{ kept = true }} }} }},
         {{ path = "/other", url = "{host.url}", fallback = "/sorry" }},
         {{ path = "/sorry", service = "desk" }}""")
@@ -481,6 +486,10 @@ def flaky():
     got = server.request("GET", "/fixed")
     assert (got.status, got.json) == (203, {"kept": True}) and "X-Theirs" not in got.headers, got
     assert server.request("GET", "/other").text == "sorry"
+    failures[0] = 2
+    got = server.request("GET", "/silent")
+    assert (got.status, got.text) == (200, "well"), got
+    assert server.stop() == 0  # and nothing of the answers in between was kept
 
 
 @case("SYSTEMS-6h requests beyond the rate of an address do not reach the other host, also not by trying again")
@@ -797,6 +806,9 @@ def guard_before_another_host():
     digest = hashlib.sha256(body).hexdigest()
     refused = server.request("GET", "/far/a")
     assert (refused.status, refused.json["message"]) == (401, "who is it?"), refused
+    with server.connect() as client:  # the other host may read the one or the other
+        client.send(b"GET /far/a HTTP/1.1\r\nHost: x\r\nX-Key: other\r\nx-key: key\r\n\r\n")
+        assert client.answer().status == 401
     for extra in ("", "Expect: 100-continue\r\n"):
         with server.connect() as client:
             client.send(f"POST /far/a HTTP/1.1\r\nHost: x\r\n{extra}Content-Length: 5000000\r\n\r\n".encode())
@@ -889,6 +901,44 @@ def guard_generations():
         eventually(lambda: in_flight(server) > 0, "the request is there")
         server.signal(15)
         assert client.answer().text == "new"
+    assert server.wait_exit() == 0
+
+
+@case("SYSTEMS-6j a second stop ends what the writer holds back, too: what a guard lets pass then, what would run again")
+def second_stop():
+    scripts = """return {
+        resource "notes" { service = "desk", fields = { text "text" } },
+        route "slow" { service = "desk", method = "GET", path = "/slow", handle = function()
+            cache.set("ran", "guarded")
+            task.sleep("20s")
+        end },
+        route "again" { service = "desk", method = "POST", path = "/again", handle = function()
+            local runs = (cache.get("runs") or 0) + 1
+            cache.set("runs", runs)
+            if runs > 3 then task.sleep("20s") end
+            store.update("notes", 1, { text = store.get("notes", 1).text .. runs })
+        end },
+    }\n"""
+    folder = tree(temp_dir(), """{ path = "/slow", service = "desk",
+            guard = function() http.post("http://desk/notes", { text = "asked" }) end },
+        { path = "/again", service = "desk" }, { path = "/notes", service = "desk" }""", scripts=scripts)
+    server = Server("front", scripts=folder, args=["--workers", "1"])
+    assert server.request("POST", "/notes", {"text": "first"}).status == 201
+    other = sqlite3.connect(os.path.join(server.data, "moontide.db"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # the writer waits
+    clients = [server.connect() for _ in range(4)]
+    for client, (method, path) in zip(clients, [("GET", "/slow")] + 3 * [("POST", "/again")]):
+        client.send_request(method, path, None)
+        eventually(lambda: in_flight(server) == clients.index(client) + 1, "the request is there")
+    server.signal(15)
+    server.wait_log(msg="stopping")
+    server.signal(15)
+    server.wait_log(msg="cancelling what is still running")
+    other.execute("ROLLBACK")
+    other.close()
+    answers = [client.answer() for client in clients]
+    assert (answers[0].status, answers[0].json["message"]) == (503, "the server is stopping"), answers
+    assert sorted(answer.status for answer in answers[1:]) == [200, 503, 503], answers
     assert server.wait_exit() == 0
 
 

@@ -24,6 +24,21 @@ static struct request *request_of(lua_State *L)
     return r;
 }
 
+/* [headers, name] -> [headers, name, value]. Lines of one name are one list (RFC 9110, 5.3): who
+ * looks at one of them only would let pass what another host reads in the others. */
+static void push_value(lua_State *L, const struct http_header *header)
+{
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, -3) == LUA_TNIL) {
+        lua_pop(L, 1);
+        push_str(L, header->value);
+        return;
+    }
+    lua_pushstring(L, str_ieq(header->name, STR("Cookie")) ? "; " : ", ");
+    push_str(L, header->value);
+    lua_concat(L, 3);
+}
+
 static void push_headers(lua_State *L, const struct http_request *http)
 {
     lua_createtable(L, 0, (int)http->header_count);
@@ -36,7 +51,7 @@ static void push_headers(lua_State *L, const struct http_request *http)
             luaL_addchar(&b, c >= 'A' && c <= 'Z' ? (char)(c + 32) : c);
         }
         luaL_pushresult(&b);
-        push_str(L, header->value);
+        push_value(L, header);
         lua_rawset(L, -3);
     }
 }
