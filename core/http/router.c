@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* A trie of path segments. Matching walks each node at most once, so that no path, however odd,
  * costs more than the table is large; literals are tried before parameters, and a walk that ends
- * without the method goes on, so that
- * "/orders/search" beside "/orders/{id}" hides nothing of the latter but GET. */
+ * without the method goes on, so that "/orders/late" beside "/orders/{id}" hides nothing of the
+ * latter but GET, unless the node where it ends is sealed. */
 #include "http/router.h"
 
 #include "http/url.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define MAX_SEGMENTS 32
@@ -17,6 +18,7 @@ struct node {
     size_t literal_count, literal_cap;
     struct node *param;         /* owned: what follows a parameter */
     void *targets[HTTP_OTHER_]; /* borrowed, by method */
+    bool sealed;                /* a path that ends here is about nothing else */
 };
 
 struct http_router {
@@ -28,6 +30,7 @@ struct walk {
     size_t count;
     enum http_method method;
     unsigned allowed; /* methods of the nodes where the path ends, a bit each */
+    bool over;        /* a sealed node has not had the method */
     struct http_match *match;
 };
 
@@ -155,6 +158,7 @@ static bool end_walk(struct walk *w, const struct node *n)
         target = n->targets[HTTP_GET_];
     w->allowed |= methods_of(n);
     w->match->target = target;
+    w->over = n->sealed && target == NULL;
     return target != NULL;
 }
 
@@ -165,7 +169,7 @@ static bool walk_node(struct walk *w, const struct node *n, size_t at)
     const struct node *child = find_literal(n, w->segments[at]);
     if (child && walk_node(w, child, at + 1))
         return true;
-    if (!n->param || w->segments[at].n == 0)
+    if (w->over || !n->param || w->segments[at].n == 0)
         return false;
     size_t index = w->match->param_count++;
     w->match->params[index] = w->segments[at];
@@ -253,6 +257,17 @@ int http_router_add(struct http_router *r, enum http_method method, struct str p
     return 0;
 }
 
+void http_router_seal(struct http_router *r, struct str pattern)
+{
+    struct str rest = pattern, segment;
+    struct node *n = &r->root;
+    while (pattern.n > 1 && next_segment(&rest, &segment)) {
+        n = is_param(segment) ? n->param : find_literal(n, segment);
+        assert(n != NULL);
+    }
+    n->sealed = true;
+}
+
 void http_router_match(const struct http_router *r, struct arena *a, enum http_method method,
                        struct str path, struct http_match *ret)
 {
@@ -260,6 +275,7 @@ void http_router_match(const struct http_router *r, struct arena *a, enum http_m
     w.count = 0;
     w.method = method;
     w.allowed = 0;
+    w.over = false;
     w.match = ret;
     ret->target = NULL;
     ret->param_count = 0;

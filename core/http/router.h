@@ -28,6 +28,9 @@ void http_router_free(struct http_router *r);
  * method). GET also serves HEAD unless HEAD is added itself. */
 int http_router_add(struct http_router *r, enum http_method method, struct str pattern,
                     void *target, struct err *err);
+/* Where a path ends at this pattern, which was added, no other one is tried for a method that it
+ * has not. */
+void http_router_seal(struct http_router *r, struct str pattern);
 /* Matches; parameters are decoded into a. OPTIONS matches nothing unless added: path_known and
  * allow tell the caller. */
 void http_router_match(const struct http_router *r, struct arena *a, enum http_method method,

@@ -14,15 +14,20 @@ static struct endpoint *new_endpoint(struct program *p, struct str path, struct 
     return e;
 }
 
+/* Does the gateway have a table of routes? Then only these lead into the services. */
+static bool is_routed(const struct program *p)
+{
+    return p->front != NULL && p->front->table != NULL;
+}
+
 /* To the service's own router, for siblings, and to the gateway's. */
 static void add_endpoint(lua_State *L, struct program *p, enum http_method method, struct str path,
                          struct endpoint made)
 {
     struct err err;
     struct endpoint *e = new_endpoint(p, path, made);
-    bool routed = p->front != NULL && p->front->table != NULL; /* then only its routes lead here */
     if (http_router_add(e->service->router, method, path, e, &err) != 0 ||
-        (!routed && http_router_add(p->gateway, method, path, e, &err) != 0))
+        (!is_routed(p) && http_router_add(p->gateway, method, path, e, &err) != 0))
         luaL_error(L, "%s: %s (service %s)",
                    made.resource != NULL ? made.resource->at.p : made.route->at.p, err.message,
                    e->service->name.p);
@@ -46,13 +51,21 @@ static struct str joined(struct arena *a, struct str first, struct str second, s
     return path;
 }
 
+/* The list of finders has the place of an item whose id is "search"; there is none. */
+static void add_search(lua_State *L, struct program *p, const struct resource *r, struct str search)
+{
+    add_endpoint(L, p, HTTP_GET_, search,
+                 (struct endpoint){.kind = ENDPOINT_SEARCH, .service = r->service, .resource = r});
+    http_router_seal(r->service->router, search);
+    if (!is_routed(p))
+        http_router_seal(p->gateway, search);
+}
+
 static void add_finders(lua_State *L, struct program *p, const struct resource *r)
 {
     struct str search = joined(p->arena, r->rest.path, STR("/search"), STR(""));
     if (r->rest.finder_count > 0)
-        add_endpoint(
-            L, p, HTTP_GET_, search,
-            (struct endpoint){.kind = ENDPOINT_SEARCH, .service = r->service, .resource = r});
+        add_search(L, p, r, search);
     for (int i = 0; i < r->rest.finder_count; i++) {
         const struct rest_finder *f = &r->rest.finders[i];
         add_endpoint(
@@ -90,7 +103,7 @@ static bool is_reached(const struct program *p, const struct resource *r)
     struct http_request get = {.method = HTTP_GET_, .path = r->rest.path};
     if ((r->methods >> HTTP_GET_ & 1) == 0)
         return false;
-    if (p->front == NULL || p->front->table == NULL)
+    if (!is_routed(p))
         return true;
     http_gateway_match(p->front->table, &get, p->arena, &m);
     const struct gateway_route *route = m.target;

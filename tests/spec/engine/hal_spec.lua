@@ -366,6 +366,10 @@ describe("SHOP-1f methods", function()
     local list, item = "GET, HEAD, POST, OPTIONS", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
     local allow = { ["POST /orders/1"] = item, ["PUT /orders"] = list, ["DELETE /orders"] = list,
       ["DELETE /store/crates/1"] = "GET, HEAD, OPTIONS", ["PATCH /store/crates/1"] = "GET, HEAD, OPTIONS" }
+    for _, method in ipairs { "POST", "PUT", "PATCH", "DELETE" } do
+      allow[method .. " /orders/search"] = "GET, HEAD, OPTIONS" -- no id is called so
+      allow[method .. " /orders/search/findByItem"] = "GET, HEAD, OPTIONS"
+    end
     for asked, expected in pairs(allow) do
       local method, path = asked:match("(%S+) (%S+)")
       local answer = request { method = method, path = path, body = {} }

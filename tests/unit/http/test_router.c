@@ -199,6 +199,21 @@ static void the_same_pattern_twice_is_refused_whatever_its_parameter_is_called(v
     assert_int_equal(http_router_add(f->router, HTTP_OTHER_, STR("/z"), &list_target, &err), -1);
 }
 
+static void a_sealed_path_is_about_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    add_orders(f);
+    add(f, HTTP_GET_, "/{any}/{id}", &deep_target);
+    http_router_seal(f->router, STR("/orders/search"));
+    assert_ptr_equal(match(f, HTTP_GET_, "/orders/search"), &search_target);
+    assert_null(match(f, HTTP_DELETE_, "/orders/search"));
+    assert_true(f->match.path_known);
+    assert_string_equal(f->match.allow, "GET, HEAD, OPTIONS");
+    assert_ptr_equal(match(f, HTTP_DELETE_, "/orders/7"), &one_target);
+    assert_ptr_equal(match(f, HTTP_PUT_, "/orders/search/lines/1"), &deep_target);
+    assert_ptr_equal(match(f, HTTP_GET_, "/books/search"), &deep_target);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -210,6 +225,7 @@ int main(void)
         CASE(a_literal_that_leads_nowhere_gives_way_to_the_parameter),
         CASE(one_trailing_slash_is_ignored_and_empty_segments_match_nothing),
         CASE(paths_are_case_sensitive_and_compared_decoded),
+        CASE(a_sealed_path_is_about_nothing_else),
         CASE(another_method_is_told_by_allow_and_options_too),
         CASE(head_of_its_own_goes_before_get),
         CASE(unknown_undecodable_and_inner_paths_match_nothing),
