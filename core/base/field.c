@@ -291,7 +291,8 @@ int field_from_json(const struct field *f, const struct json *j, struct arena *a
 
 static bool number_of(const struct field *f, const struct value *v, double *ret)
 {
-    if (f->type != FIELD_INTEGER && f->type != FIELD_NUMBER && f->type != FIELD_DECIMAL)
+    if (f->type != FIELD_INTEGER && f->type != FIELD_NUMBER && f->type != FIELD_DECIMAL &&
+        f->type != FIELD_TIMESTAMP)
         return false;
     if (v->type == VALUE_NUMBER)
         *ret = v->n;

@@ -291,9 +291,26 @@ static bool is_list(lua_State *L, int index)
     return convert_is_marked(L, index) || lua_rawlen(L, index) > 0;
 }
 
+/* What a list would leave out is refused rather than lost. */
+static void check_list(lua_State *L, int index, lua_Integer n)
+{
+    lua_pushnil(L);
+    while (lua_next(L, index) != 0) {
+        lua_pop(L, 1);
+        if (lua_isinteger(L, -1) && lua_tointeger(L, -1) >= 1 && lua_tointeger(L, -1) <= n)
+            continue;
+        const char *quote = lua_type(L, -1) == LUA_TSTRING ? "\"" : "";
+        fail_misuse(L,
+                    "a JSON list has the key %s%s%s beside its %d entries: a table is a list or an "
+                    "object",
+                    quote, luaL_tolstring(L, -1, NULL), quote, (int)n);
+    }
+}
+
 static void write_list(lua_State *L, int index, struct buf *out, int depth)
 {
     lua_Integer n = (lua_Integer)lua_rawlen(L, index);
+    check_list(L, index, n);
     buf_addc(out, '[');
     for (lua_Integer i = 1; i <= n; i++) {
         if (i > 1)
@@ -365,6 +382,15 @@ static void write_number(lua_State *L, int index, struct buf *out)
     json_number(out, n);
 }
 
+/* A table of the host may have a member that is made when it is looked at: __lazy is its name. */
+static void make_whole(lua_State *L, int index)
+{
+    if (luaL_getmetafield(L, index, "__lazy") == LUA_TNIL)
+        return;
+    lua_gettable(L, index);
+    lua_pop(L, 1);
+}
+
 static void write_value(lua_State *L, int index, struct buf *out, int depth)
 {
     luaL_checkstack(L, 6, "JSON nested too deep");
@@ -402,6 +428,7 @@ static void write_value(lua_State *L, int index, struct buf *out, int depth)
         break;
     case LUA_TTABLE:
         frozen_see(L, index);
+        make_whole(L, index);
         if (is_list(L, index))
             write_list(L, index, out, depth);
         else

@@ -84,6 +84,18 @@ static void push_origin(lua_State *L)
     lua_pushliteral(L, "");
 }
 
+int fail_at_script(lua_State *L, const char *fmt, const char *word)
+{
+    push_origin(L);
+    if (lua_rawlen(L, -1) > 0)
+        lua_pushliteral(L, ": ");
+    else
+        lua_pushliteral(L, "");
+    lua_pushfstring(L, fmt, word);
+    lua_concat(L, 3);
+    return lua_error(L);
+}
+
 void fail_push_bare(lua_State *L, struct str code, int status, bool retryable, struct str message)
 {
     luaL_checkstack(L, 4, "error value");

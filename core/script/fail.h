@@ -19,6 +19,9 @@ int fail_raise(lua_State *L, enum err_code code, const char *fmt, ...)
 int fail_raise_err(lua_State *L, const struct err *err);
 /* Misuse of a word: code "script". */
 #define fail_misuse(L, ...) fail_raise((L), ERR_SCRIPT, __VA_ARGS__)
+/* Raises a text, not a value, as Lua does while files load: "scripts/x.lua:2: ..." of the innermost
+ * script line. fmt has one %s. [-0, +0, e] */
+int fail_at_script(lua_State *L, const char *fmt, const char *word);
 /* Pushes an error value of any code and status. [-0, +1, m] */
 void fail_push(lua_State *L, struct str code, int status, bool retryable, struct str message);
 /* The same without an origin: looking for it is half of the cost. */

@@ -95,6 +95,19 @@ static void read_field(lua_State *L, int at, struct str owner, struct arena *a, 
     lua_pop(L, 1);
 }
 
+void program_check_default(lua_State *L, int index)
+{
+    struct field f;
+    struct err err;
+    struct str owner = STR("default");
+    struct arena *a = convert_arena(L);
+    read_field(L, index, owner, a, &f);
+    if (f.has_default && field_check(&f, &f.default_value, &err) != 0)
+        fail_misuse(L, "%.*s.%.*s: %s", STR_ARG(owner), STR_ARG(f.name), err.message);
+    convert_arena_end(L, lua_gettop(L));
+    lua_pop(L, 1);
+}
+
 static struct field *read_fields(lua_State *L, int table, struct str owner, struct arena *a,
                                  int *ret_count)
 {

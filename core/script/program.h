@@ -117,6 +117,9 @@ struct program {
 /* Reads what core/script/lua/declare.lua collected: the normalised table at the top of L. Raises on
  * what cannot be (too many fields, two of one path); returns one reference. [-0, +0, e] */
 struct program *program_read(lua_State *L, struct str system);
+/* Raises what is wrong with the default of the field whose table is at index: "default.qty: must be
+ * at least 1". [-0, +0, e] */
+void program_check_default(lua_State *L, int index);
 struct program *program_ref(struct program *p);
 /* The last one frees it; NULL is legal. Any thread. */
 void program_unref(struct program *p);

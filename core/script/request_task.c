@@ -193,6 +193,9 @@ static void take_header(lua_State *L, struct request *r)
     if (lua_type(L, -2) != LUA_TSTRING)
         fail_misuse(L, "response: headers are { name = value }");
     name.p = lua_tolstring(L, -2, &name.n);
+    if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER && !lua_isboolean(L, -1))
+        fail_misuse(L, "response: the value of header %.*s must be a text, got a %s", STR_ARG(name),
+                    luaL_typename(L, -1));
     value.p = luaL_tolstring(L, -1, &value.n);
     if (!http_token_is_valid(name))
         fail_misuse(L, "response: \"%.*s\" is no header name", STR_ARG(name));
@@ -202,7 +205,7 @@ static void take_header(lua_State *L, struct request *r)
     value = arena_str(r->arena, value);
     if (str_ieq(name, STR("Content-Type")))
         r->content_type = value;
-    else
+    else if (!str_ieq(name, STR("X-Correlation-Id"))) /* the host's, there once */
         request_add_header(r, arena_str(r->arena, name), value);
     lua_pop(L, 1);
 }

@@ -321,7 +321,7 @@ struct strand *strand_check(lua_State *L, const char *word)
 {
     struct host *h = host_of(L);
     if (h == NULL || h->current == NULL)
-        luaL_error(L, "%s cannot be used while scripts load", word);
+        fail_at_script(L, "%s cannot be used while scripts load", word);
     return h->current;
 }
 

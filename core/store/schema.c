@@ -61,6 +61,8 @@ void store_event_write_key(struct buf *out, const struct event_type *t, const st
     buf_addc(out, '/');
     if (v->type == VALUE_TEXT)
         buf_adds(out, v->s);
+    else if (t->fields[t->key_field].type == FIELD_TIMESTAMP)
+        clock_rfc3339(out, v->i);
     else
         field_write_json(out, &t->fields[t->key_field], v);
 }

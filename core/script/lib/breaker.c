@@ -400,6 +400,8 @@ static int breaker_call(lua_State *L)
     if (!lua_isfunction(L, 2))
         return fail_misuse(L, "breaker:call(body, fallback): body must be a function, got a %s",
                            luaL_typename(L, 2));
+    if (lua_toboolean(L, BASE) && !lua_istable(L, BASE) && !lua_isfunction(L, BASE))
+        return fail_misuse(L, "breaker:call: fallback must be a function or a table of options");
     if (lua_istable(L, BASE)) { /* options: lua/guards.lua */
         lua_pushvalue(L, lua_upvalueindex(1));
         lua_insert(L, 1);
@@ -589,6 +591,8 @@ void lib_breaker_open(lua_State *L)
     lua_pushvalue(L, -1);
     lua_setfield(L, -5, "breaker_call");
     lua_setfield(L, -2, "call");
+    lua_pushvalue(L, -1); /* what is not there is asked of its own __index: lua/guards.lua */
+    lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");

@@ -9,6 +9,7 @@
 #include "script/flight.h"
 #include "script/frozen.h"
 #include "script/pattern.h"
+#include "script/program.h"
 
 #include <lauxlib.h>
 
@@ -75,6 +76,13 @@ static int core_check_pattern(lua_State *L)
     size_t n;
     const char *p = luaL_checklstring(L, 1, &n);
     pattern_check(L, p, n);
+    return 0;
+}
+
+/* check_default(field): raises what is wrong with its default: "default.n: must be at least 1". */
+static int core_check_default(lua_State *L)
+{
+    program_check_default(L, 1);
     return 0;
 }
 
@@ -149,6 +157,7 @@ void libs_open(lua_State *L)
         {"misuse", core_misuse},
         {"nearest", core_nearest},
         {"check_pattern", core_check_pattern},
+        {"check_default", core_check_default},
         {"duration", core_duration},
         {"is_origin", core_is_origin},
         {"here", core_here},

@@ -105,19 +105,23 @@ int lib_log_open(lua_State *L)
     return 1;
 }
 
+static lua_Integer now_ms(lua_State *L, const char *word)
+{
+    struct strand *s = strand_check(L, word);
+    return clock_wall_ms(loop_clock(s->task->host->loop));
+}
+
 /* clock.now(): epoch milliseconds. */
 static int clock_now(lua_State *L)
 {
-    struct strand *s = strand_check(L, "clock.now");
-    lua_pushinteger(L, clock_wall_ms(loop_clock(s->task->host->loop)));
+    lua_pushinteger(L, now_ms(L, "clock.now"));
     return 1;
 }
 
 /* clock.iso(epoch milliseconds?): "2026-01-01T00:00:00.000Z". */
 static int clock_iso(lua_State *L)
 {
-    lua_Integer ms =
-        lua_isnoneornil(L, 1) ? (clock_now(L), lua_tointeger(L, -1)) : luaL_checkinteger(L, 1);
+    lua_Integer ms = lua_isnoneornil(L, 1) ? now_ms(L, "clock.iso") : luaL_checkinteger(L, 1);
     struct buf *out = convert_buffer(L);
     clock_rfc3339(out, ms);
     struct str s = buf_str(out);

@@ -165,14 +165,15 @@ static int64_t option_number(lua_State *L, const char *word, const char *name)
 static void check_order(lua_State *L, struct store_op *o, const char *word)
 {
     size_t n;
-    const char *p = luaL_tolstring(L, -1, &n);
+    if (lua_type(L, -1) != LUA_TSTRING)
+        fail_misuse(L, "%s: option \"order\" must be a field in quotes, got a %s", word,
+                    luaL_typename(L, -1));
+    const char *p = lua_tolstring(L, -1, &n);
     o->read.descending = n > 0 && p[0] == '-';
     struct str name = {p + (o->read.descending ? 1 : 0), n - (o->read.descending ? 1 : 0)};
     o->read.order_column = record_field(&o->resource->shape, name);
     if (o->read.order_column < STORE_COLUMN_ID)
         record_unknown_field(L, &o->resource->shape, name);
-    (void)word;
-    lua_pop(L, 1);
 }
 
 /* { order = "field" or "-field", limit = n, offset = n } */

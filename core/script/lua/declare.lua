@@ -23,7 +23,31 @@ local field_options = {
   default = "string|number|boolean", unique = "boolean", index = "boolean", renamed_from = "string",
 }
 
+-- The options that only some types have.
+local numbers = { names = "integer, number, decimal and timestamp", integer = true, number = true, decimal = true,
+  timestamp = true }
+local texts = { names = "text", text = true }
+local types_of = { min = numbers, max = numbers, length = texts, pattern = texts }
+
 local field_meta = {}
+
+-- Options that would do nothing, or that nothing can meet.
+local function check_sense(at, field)
+  for name, types in pairs(types_of) do
+    if field[name] ~= nil and not types[field.type] then
+      wrong(at(name), 'field %s: option "%s" is for %s, not for %s', field.name, name, types.names, field.type)
+    end
+  end
+  if field.min and field.max and field.max < field.min then
+    wrong(at("max"), 'field %s: option "max" is less than min', field.name)
+  end
+  local ok, problem = pcall(core.check_pattern, field.pattern or "")
+  if not ok then wrong(at("pattern"), 'field %s: option "pattern": %s', field.name, tostring(problem)) end
+  ok, problem = pcall(core.check_default, field)
+  if not ok then
+    wrong(at("default"), 'field %s: option "default": %s', field.name, tostring(problem):gsub("^[^:]*: ", "", 1))
+  end
+end
 
 -- What assigning to a handle says.
 local function read_only(shown, name)
@@ -37,8 +61,7 @@ local function with_options(shown, options)
   local at = table_at(here(), field.word, field.name)
   check_options(("field %s"):format(field.name), at, options, field_options)
   for name, value in pairs(options) do field[name] = value end
-  local ok, problem = pcall(core.check_pattern, field.pattern or "")
-  if not ok then wrong(at("pattern"), 'field %s: option "pattern": %s', field.name, tostring(problem)) end
+  check_sense(at, field)
   if field.renamed_from == field.name then
     wrong(at("renamed_from"), 'field %s: renamed_from is the name that it has now', field.name)
   end

@@ -159,16 +159,27 @@ function dispatch.route(route, params, service, correlation_id)
   return status, "application/json;charset=UTF-8", core.json.encode(value), headers
 end
 
--- What a sibling's call gets: an answer whose body is decoded when it is looked at.
-local answer_mark = {
-  __index = function(answer, key)
+-- Some tables have a member `body` that is made when it is looked at: by name, by pairs, or by JSON (__lazy).
+local function next_with_body(holder)
+  local _ = holder.body
+  return next, holder, nil
+end
+
+local function lazy_body(make)
+  return { __lazy = "body", __pairs = next_with_body, __index = function(holder, key)
     if key ~= "body" then return nil end
-    local row = rawget(answer, "row")
-    local body = core.json.decode(row and core.hal(row, rawget(answer, "base")) or rawget(answer, "text"))
-    rawset(answer, "body", body)
+    local body = make()
+    rawset(holder, "body", body)
     return body
-  end,
-}
+  end }
+end
+
+-- What a sibling's call gets, of a row or a JSON text.
+local function lazy_answer(status, headers, row, base, text)
+  return setmetatable({ status = status, headers = headers }, lazy_body(function()
+    return core.json.decode(row and core.hal(row, base) or text)
+  end))
+end
 
 -- Headers are found however they are spelled.
 local headers_mark = {
@@ -193,7 +204,7 @@ local function answer(value)
   if value == nil or type(value) == "string" then
     return { status = status, headers = headers, body = value or "" }
   end
-  return setmetatable({ status = status, headers = headers, text = core.json.encode(value) }, answer_mark)
+  return lazy_answer(status, headers, nil, nil, core.json.encode(value))
 end
 
 -- What became of a row: HAL, as over the network.
@@ -203,7 +214,7 @@ local function answer_row(call, resource, row, status)
   if status == 201 or call.kind == "replace" then
     headers.location = ("%s%s/%d"):format(call.base, resource.path, row[resource.id])
   end
-  return setmetatable({ status = status, headers = headers_of(headers), row = row, base = call.base }, answer_mark)
+  return lazy_answer(status, headers_of(headers), row, call.base)
 end
 
 -- The same operations for a sibling.
@@ -239,7 +250,7 @@ end
 function joined.list(call, resource, context)
   ask(resource, context, "list")
   local text = core.hal_list(resource.name, call.query_text, call.base, call.finder)
-  return setmetatable({ status = 200, headers = headers_of(), text = text }, answer_mark)
+  return lazy_answer(200, headers_of(), nil, nil, text)
 end
 
 joined.finder = joined.list
@@ -259,15 +270,13 @@ end
 -- What a sibling sent belongs to the sibling: the callee gets a copy, when it looks, as it would over the network.
 local function with_copy_of(body)
   local copied
-  return { __index = function(holder, key)
-    if key ~= "body" then return nil end
+  return lazy_body(function()
     local kind = type(body)
     if copied == nil then
       copied = (kind == "table" or kind == "userdata") and core.json.decode(core.json.encode(body)) or body
     end
-    rawset(holder, "body", copied)
     return copied
-  end }
+  end)
 end
 
 -- A call of a sibling, already inside its scope. call: { kind, method, path, query, query_text, base, finder, body,

@@ -85,5 +85,9 @@ end
 
 core.breaker_options(call)
 core.breaker_method("collapser", collapser.word(run, options_known))
+core.breaker_method("__index", function(_, name)
+  core.misuse(('a breaker has no "%s"%s'):format(tostring(name), checks.did_you_mean(name,
+    { call = true, collapser = true })))
+end)
 
 return { take_unseen = collapser.take_unseen }

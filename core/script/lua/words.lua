@@ -18,6 +18,20 @@ function words.try(fn, ...)
   return values_or_error(core.pcall(fn, ...))
 end
 
+-- Here, where the line is known; the host looks again, at what is sent.
+local function check_headers(headers)
+  for name, value in pairs(headers) do
+    if type(name) ~= "string" then core.misuse("response: headers are { name = value }") end
+    local kind = type(value)
+    if kind ~= "string" and kind ~= "number" and kind ~= "boolean" then
+      core.misuse(("response: the value of header %s must be a text, got a %s"):format(name, kind))
+    end
+    if kind == "string" and value:find("[\0-\8\10-\31\127]") then
+      core.misuse(("response: the value of header %s has CR, LF or another control byte"):format(name))
+    end
+  end
+end
+
 --- The answer of a route: status, a value for JSON or a text, headers as { name = value }.
 function words.response(status, body, headers)
   if math.type(status) ~= "integer" or status < 200 or status > 599 then
@@ -27,6 +41,7 @@ function words.response(status, body, headers)
     core.misuse(("response(status, body, headers): headers must be a table { name = value }, got a %s"):format(
       type(headers)))
   end
+  if headers then check_headers(headers) end
   return setmetatable({ status = status, body = body, headers = headers or {} }, core.response_mark)
 end
 

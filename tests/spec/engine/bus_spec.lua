@@ -73,6 +73,18 @@ describe("PATH-4a event declarations", function()
       '"big":null,"at":"1970-01-01T00:00:00.000Z","more":{"list":[1]},"me":true}', events()[1].text)
   end)
 
+  it("the key is the field's value as plain text, whatever its type", function()
+    local keys = {}
+    for i, field in ipairs { 'integer "id"', 'number "id"', 'decimal(2) "id"', 'text "id"', 'timestamp "id"' } do
+      scripts { ["systems/t.lua"] = system, ["routes/t/a.lua"] = 'return { event "Keyed" { service = "a", ' ..
+        "key = { kind = \"id\" }, fields = { " .. field .. ' } }, route "emit" { service = "a", method = "GET", ' ..
+        'path = "/emit", handle = function() bus.emit("Keyed", { id = "7" }) end } }' }
+      request { path = "/emit" }
+      keys[i] = events()[i].key
+    end
+    assert.same({ "kind/7", "kind/7.0", "kind/7.00", "kind/7", "kind/1970-01-01T00:00:00.007Z" }, keys)
+  end)
+
   it("an unknown field raises and names the nearest", function()
     local answer = problem [[ bus.emit("Happened", { thing = "x", prise = 1 }) ]]
     assert.equal(500, answer.status)

@@ -50,6 +50,23 @@ describe("PATH-2 loading", function()
       'route "x": method "FETCH"')
   end)
 
+  it("options that mean nothing for the field's type, or that no value can meet, by their line", function()
+    local function field(text, wrong)
+      route('return resource "x" { service = "a", fields = {\n  ' .. text .. " } }",
+        "scripts/routes/t/x.lua:2: field n: option " .. wrong)
+    end
+    field('text "n" { min = 1 }', '"min" is for integer, number, decimal and timestamp, not for text')
+    field('boolean "n" { max = 1 }', '"max" is for integer, number, decimal and timestamp, not for boolean')
+    field('integer "n" { length = 3 }', '"length" is for text, not for integer')
+    field('decimal(2) "n" { pattern = "^1" }', '"pattern" is for text, not for decimal')
+    field('integer "n" { min = 5, max = 4 }', '"max" is less than min')
+    field('integer "n" { default = "many" }', '"default": expected an integer, got "many"')
+    field('integer "n" { min = 1, default = 0 }', '"default": must be at least 1')
+    field('decimal(1) "n" { max = 9.5, default = 9.6, min = 0 }', '"default": must be at most 9.5')
+    field('text "n" { length = 3, default = "long" }', '"default": must be at most 3 characters long')
+    field('timestamp "n" { default = "today" }', '"default": expected an RFC 3339 time or epoch milliseconds')
+  end)
+
   it("a service that the system does not have", function()
     route('\n\nreturn resource "x" { service = "aa", fields = {} }',
       'scripts/routes/t/x.lua:3: resource "x": service "aa" is not in the system file')
@@ -102,7 +119,9 @@ describe("PATH-2 loading", function()
 
   it("words that need a task", function()
     route('store.create("things", {})\nreturn {}', "store.create cannot be used while scripts load")
-    route('http.post("http://a/things", {})\nreturn {}', "http cannot be used while scripts load")
+    route('local x = 1\nhttp.post("http://a/things", {})\nreturn {}',
+      "scripts/routes/t/x.lua:2: http cannot be used while scripts load")
+    route("clock.iso()\nreturn {}", "scripts/routes/t/x.lua:1: clock.iso cannot be used while scripts load")
     route("task.sleep(1)\nreturn {}", "task.sleep cannot be used while scripts load")
   end)
 

@@ -71,6 +71,14 @@ describe("PATH-3a values", function()
     assert.matches('"at":"2025-01-01T00:00:00.123Z"', request { path = "/v/1" }.text)
   end)
 
+  it("timestamps have a first and a last one, in epoch milliseconds", function()
+    local function at(time) return request { path = "/v", body = { at = time } } end
+    go("", [[return resource "v" { service = "a", fields = { timestamp "at" { min = 1000, max = 1735689600000 } } }]])
+    assert.same({ 201, 201 }, { at(1000).status, at("2025-01-01T00:00:00Z").status })
+    assert.equal("must be at least 1000", at("1970-01-01T00:00:00.999Z").body.errors[1].message)
+    assert.equal("must be at most 1735689600000", at(1735689600001).body.errors[1].message)
+  end)
+
   it("JSON fields hold what JSON holds", function()
     assert.same({ "x", 0, true, 2 }, go([[
       local row = store.create("v", { j = { list = {}, deep = { { name = "x" } }, yes = true } })

@@ -126,6 +126,13 @@ describe("PATH-5h JSON in scripts", function()
   it("names what is wrong with a text or value", function()
     assert.matches("line 1", go([[ json.decode("{") ]]).body.message)
     assert.equal("JSON cannot hold a function", said [[ json.encode({ f = function() end }) ]])
+    assert.equal('a JSON list has the key "n" beside its 2 entries: a table is a list or an object',
+      said [[ json.encode({ 1, 2, n = 2 }) ]])
+    assert.equal("a JSON list has the key 3 beside its 1 entries: a table is a list or an object",
+      said [[ json.encode({ list = { [1] = "a", [3] = "c" } }) ]])
+    assert.equal('a JSON list has the key "a" beside its 0 entries: a table is a list or an object',
+      said [[ json.encode(json.array({ a = 1 })) ]])
+    assert.equal("[1,null,3]", go([[ return json.encode({ 1, nil, 3 }) ]]).text)
     assert.matches("nested deeper than 64", said [[
       local loop = {}
       loop.loop = loop
@@ -199,6 +206,12 @@ describe("PATH-5j routes", function()
       { made.status, made.headers["x-one"], made.headers["content-type"], made.body.ok })
   end)
 
+  it("have one correlation id, whatever they say of it", function()
+    local answer = go([[ return response(200, "", { ["X-Correlation-Id"] = "mine", ["X-One"] = "1" }) ]],
+      { headers = { ["X-Correlation-Id"] = "abc" } })
+    assert.same({ "abc", "1" }, { answer.headers["x-correlation-id"], answer.headers["x-one"] })
+  end)
+
   it("cannot split the answer by a header", function()
     assert.matches("CR, LF or another control byte", said [[ return response(200, "", { ["X-One"] = "a\r\nb: c" }) ]])
   end)
@@ -210,6 +223,42 @@ describe("PATH-5j routes", function()
     assert.same({ 405, "POST, OPTIONS" }, { wrong.status, wrong.headers.allow })
     assert.equal(200, request { path = "/go/1", method = "OPTIONS" }.status)
     assert.equal(404, request { path = "/items/77" }.status)
+  end)
+end)
+
+describe("PATH-5f answers of siblings", function()
+  local answers = [[
+    local function members(value)
+      local names = {}
+      for name in pairs(value) do names[#names + 1] = name end
+      table.sort(names)
+      return table.concat(names, " ")
+    end
+    ]]
+
+  it("are whole as a value: status, headers and body, and nothing else", function()
+    local found = go(answers .. [[
+      local made = http.post("http://a/items", { name = "x" })
+      local one = http.get("http://a/items/1")
+      return { made = made, one = one, members = members(made), again = json.encode(made) }]]).body
+    assert.equal("body headers status", found.members)
+    assert.equal("x", json.decode(found.again).body.name)
+    assert.equal("http://a/items/1", found.made.headers.location)
+    for _, answer in ipairs { found.made, found.one } do
+      assert.equal("x", answer.body.name)
+      assert.equal(nil, answer.row)
+      assert.equal(nil, answer.base)
+    end
+  end)
+
+  it("of a collection and of a route too, and so is the request that the route got", function()
+    local found = go(answers .. [[
+      if request.params.id == "2" then return { request = request, members = members(request) } end
+      return { list = http.get("http://a/items"), route = http.post("http://a/go/2", { n = 1 }) }]]).body
+    assert.same({}, found.list.body._embedded.items)
+    assert.equal(nil, found.list.text)
+    assert.equal(1, found.route.body.request.body.n)
+    assert.equal("body headers method params path query", found.route.body.members)
   end)
 end)
 
