@@ -91,7 +91,7 @@ static void end_link(struct buf *out, bool templated)
 static void add_sort(struct buf *out, const struct rest_page *p)
 {
     const struct store_table *t = p->shape->table;
-    for (int i = 0; i < p->order_count; i++) {
+    for (int i = 0; i < p->order_count && !p->own_order; i++) {
         int column = p->orders[i].column;
         struct str name = column == STORE_COLUMN_ID ? t->id_name : t->fields[column].name;
         buf_lit(out, "&sort=");
@@ -218,7 +218,7 @@ void rest_hal_end(struct buf *out, const struct rest_page *p, struct str base, i
 
 /* ---- finders ---- */
 
-/* {?orderId,kind} or, where pages can be asked for, {?orderId,kind,page,size,sort} */
+/* .../search/findByOrderIdAndKind{?orderId,kind} */
 static void add_finder_href(struct buf *out, const struct rest_shape *s,
                             const struct rest_finder *f, struct str base)
 {

@@ -134,6 +134,14 @@ static int read_finder(struct rest_page *p, struct str query, struct arena *a, s
     return 0;
 }
 
+static void take_own_order(struct rest_page *p)
+{
+    if (p->finder == NULL || !p->finder->ordered || p->order_count > 0)
+        return;
+    p->orders[p->order_count++] = p->finder->order;
+    p->own_order = true;
+}
+
 int rest_page_read(struct rest_page *ret, const struct rest_shape *shape,
                    const struct rest_finder *finder, struct str query, struct arena *a,
                    struct err *err)
@@ -143,6 +151,7 @@ int rest_page_read(struct rest_page *ret, const struct rest_shape *shape,
         read_paging(&p, query, a);
     if (finder != NULL && read_finder(&p, query, a, err) != 0)
         return -1;
+    take_own_order(&p);
     *ret = p;
     return 0;
 }

@@ -10,6 +10,8 @@ struct rest_finder {
     struct str name;                  /* "findByOrderId" */
     int columns[STORE_INDEX_COLUMNS]; /* its parameters, called like the fields */
     int count;
+    bool ordered; /* "...OrderByQtyDesc": by `order`, unless the client asks for another one */
+    struct store_order order;
 };
 
 /* A resource as it is seen over HTTP. Built once (rest_shape_init), immutable, shared. */
@@ -39,6 +41,7 @@ struct rest_page {
     int64_t number, size;
     struct store_order orders[STORE_ORDERS];
     int order_count;
+    bool own_order; /* it is the finder's, not asked for */
     struct store_cond conds[STORE_INDEX_COLUMNS];
     struct str query;     /* of a finder: the whole query as sent, escaped for a JSON text */
     struct str arguments; /* its own parameters alone: "orderId=1" */

@@ -263,6 +263,10 @@ static void read_finder(lua_State *L, int at, struct arena *a, const struct stor
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    struct str order = text_of(L, at, "order", a);
+    f->ordered = order.n > 0;
+    f->order.column = str_eq(order, t->id_name) ? STORE_COLUMN_ID : store_table_column(t, order);
+    f->order.descending = flag_of(L, at, "descending");
 }
 
 static void read_finders(lua_State *L, int at, struct arena *a, struct rest_shape *s)

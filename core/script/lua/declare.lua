@@ -211,6 +211,18 @@ local function singular(name)
   return name:match("^(.+)s$") or name
 end
 
+-- "findByItemOrderByQtyDesc": the field that the name sorts by, and whether downwards.
+local function order_of(made, name, fields)
+  local field = name:match("OrderBy(%u[%w_]*)Asc$") or name:match("OrderBy(%u[%w_]*)Desc$")
+  if not field then return nil end
+  field = field:sub(1, 1):lower() .. field:sub(2)
+  if field ~= made.id and not fields[field] then
+    wrong(within(made)("finders", name), '%s: finder %s sorts by the field "%s", which is not declared%s', made.what,
+      name, field, did_you_mean(field, fields))
+  end
+  return field, name:match("Desc$") ~= nil
+end
+
 local function check_finders(made, fields)
   made.finder_list = {}
   for _, name in ipairs(list_of(made.finders or {})) do
@@ -221,8 +233,9 @@ local function check_finders(made, fields)
     local columns = made.finders[name]
     local at = inside(within(made), "finders", name)
     check_columns(made, "finder " .. name, at, columns, fields)
+    local order, descending = order_of(made, name, fields)
     made.indexes[#made.indexes + 1] = { at = made.at, table.unpack(columns) }
-    made.finder_list[#made.finder_list + 1] = { name = name, columns = columns }
+    made.finder_list[#made.finder_list + 1] = { name = name, columns = columns, order = order, descending = descending }
   end
 end
 

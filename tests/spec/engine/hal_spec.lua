@@ -408,6 +408,25 @@ describe("SHOP-1g finders", function()
       '"http://localhost/orders/search/findByItem?item=a%22%20b"}}}', none.text)
   end)
 
+  it("sort as their name says, unless another order is asked for", function()
+    scripts(tree { ["routes/t/shelves.lua"] = [[return resource "shelves" { service = "till", rel = "shelf",
+      fields = { text "item", integer "qty" },
+      finders = { findByItemOrderByQtyAsc = { "item" }, findByItemOrderByQtyDesc = { "item" } } }]] })
+    for _, qty in ipairs { 2, 3, 1 } do request { path = "/shelves", body = { item = "a", qty = qty } } end
+    local function found(query)
+      local answer, list = get("/shelves/search/findByItemOrderBy" .. query), {}
+      for i, shelf in ipairs(answer.body._embedded.shelves) do list[i] = shelf.qty end
+      return list, answer
+    end
+    assert.same({ 1, 2, 3 }, (found "QtyAsc?item=a"))
+    assert.same({ 3, 2, 1 }, (found "QtyDesc?item=a"))
+    assert.same({ 1, 2, 3 }, (found "QtyDesc?item=a&sort=qty"))
+    local page, answer = found "QtyAsc?item=a&size=2"
+    assert.same({ 1, 2 }, page)
+    assert.equal("http://localhost/shelves/search/findByItemOrderByQtyAsc?item=a&page=1&size=2",
+      answer.body._links.next.href)
+  end)
+
   it("a parameter that is missing or of a wrong type is 400", function()
     local missing = get "/orders/search/findByItemAndQty?item=a"
     assert.same({ 400, "invalid" }, { missing.status, missing.body.code })

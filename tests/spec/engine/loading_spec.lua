@@ -110,6 +110,9 @@ describe("PATH-2 loading", function()
       'unique names the field "nme", which is not declared; did you mean "name"?')
     route('return resource "x" { service = "a", fields = { text "name" }, finders = { findBy = { "nme" } } }',
       'finder findBy names the field "nme"')
+    route('return resource "x" { service = "a", fields = { text "name" }, ' ..
+      'finders = { findByNameOrderByNmeAsc = { "name" } } }',
+      'finder findByNameOrderByNmeAsc sorts by the field "nme", which is not declared; did you mean "name"?')
   end)
 
   it("a declaration in the wrong folder", function()
