@@ -55,8 +55,10 @@ static int cache_word_get(lua_State *L)
     struct strand *s = strand_check_effect(L, "cache.get");
     struct str key = check_key(L, s, "cache.get");
     struct buf *text = convert_buffer(L);
-    if (!cache_get(s->task->host->cache, key, now_of(s), text))
-        return 0;
+    if (!cache_get(s->task->host->cache, key, now_of(s), text)) {
+        lua_pushnil(L);
+        return 1;
+    }
     struct arena *a = convert_arena(L);
     int arena = lua_gettop(L);
     struct json j;

@@ -215,18 +215,46 @@ static int core_changed_row(lua_State *L)
     return push_filled(L, r, body, !merge, row);
 }
 
-/* check_match(row or nil): raises 412 unless the request's If-Match, if there is one, names the
- * row's version. */
+/* The version that a row of a joined call has for its caller: as the unit leaves it. 0: not known.
+ */
+static int64_t newest_version(lua_State *L, const struct record *row)
+{
+    int64_t version;
+    luaL_argcheck(L, row != NULL && row->table != NULL, 1, "a row");
+    lib_store_newest(strand_check(L, "http"), row, &version);
+    return version;
+}
+
+/* check_match(row or nil, match): raises 412 unless If-Match names the row's version. match: what a
+ * sibling gave, false for nothing; nil: the request's header, if there is one. */
 static int core_check_match(lua_State *L)
 {
-    const struct request *r = request_of(L);
     struct record *row = record_at(L, 1);
-    struct str match = http_header_find(r->http, STR("If-Match"));
-    if (match.p == NULL || (row != NULL && rest_etag_matches(match, row->row->version)))
+    struct str match = {NULL, 0};
+    bool joined = !lua_isnoneornil(L, 2);
+    if (!joined)
+        match = http_header_find(request_of(L)->http, STR("If-Match"));
+    else if (lua_type(L, 2) == LUA_TSTRING)
+        match.p = lua_tolstring(L, 2, &match.n);
+    if (match.p == NULL)
+        return 0;
+    if (row != NULL &&
+        rest_etag_matches(match, joined ? newest_version(L, row) : row->row->version))
         return 0;
     return fail_raise(L, ERR_PRECONDITION, "%s",
                       row != NULL ? "the row is not the one that If-Match names"
                                   : "If-Match: there is no row with this id");
+}
+
+/* etag(row): of a joined call's row; nil if its version is not known. */
+static int core_etag(lua_State *L)
+{
+    int64_t version = newest_version(L, record_at(L, 1));
+    if (version <= 0)
+        return 0;
+    struct str tag = rest_etag(strand_check(L, "http")->task->arena, version);
+    lua_pushlstring(L, tag.p, tag.n);
+    return 1;
 }
 
 /* own_row(resource, value): raises unless the value, which a before_create returned, is a row of
@@ -251,13 +279,21 @@ static int core_not_found(lua_State *L)
 void lib_request_add(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"request", core_request},           {"new_row", core_new_row},
-        {"changed_row", core_changed_row},   {"check_match", core_check_match},
-        {"own_row", core_own_row},           {"not_found", core_not_found},
-        {"check", lib_store_check_record},   {"insert", lib_store_insert_record},
-        {"fetch", lib_store_fetch_record},   {"change", lib_store_change_record},
-        {"remove", lib_store_remove_record}, {"hal", lib_hal_item},
-        {"hal_list", lib_hal_list},          {NULL, NULL},
+        {"request", core_request},
+        {"new_row", core_new_row},
+        {"changed_row", core_changed_row},
+        {"check_match", core_check_match},
+        {"etag", core_etag},
+        {"own_row", core_own_row},
+        {"not_found", core_not_found},
+        {"check", lib_store_check_record},
+        {"insert", lib_store_insert_record},
+        {"fetch", lib_store_fetch_record},
+        {"change", lib_store_change_record},
+        {"remove", lib_store_remove_record},
+        {"hal", lib_hal_item},
+        {"hal_list", lib_hal_list},
+        {NULL, NULL},
     };
     luaL_setfuncs(L, functions, 0);
 }

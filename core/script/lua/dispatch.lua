@@ -34,9 +34,11 @@ local function ask(declared, context, action)
   if declared.guard then declared.guard(context, action) end
 end
 
--- What a change comes from. A request's body and If-Match are found by the host; a sibling's body is at hand.
-local function of_request() return { joined = false, match = core.check_match } end
-local function of_sibling(body) return { joined = true, body = body, match = function() end } end
+-- What a change comes from. A request's body and If-Match are found by the host; a sibling's are at hand.
+local function of_request() return { joined = false } end
+local function of_sibling(call)
+  return { joined = true, body = call.body, match = call.headers["if-match"] or false }
+end
 
 -- Each of these returns the row and the status.
 local function create(resource, from, context)
@@ -61,7 +63,7 @@ end
 -- merge: a PATCH; else a PUT, which creates what is missing under the next id.
 local function update(resource, from, context, id, merge)
   local before = id and core.fetch(resource.name, id)
-  from.match(before)
+  core.check_match(before, from.match)
   if not before then
     if merge or not id then missing(resource, id) end
     ask(resource, context, "create")
@@ -79,7 +81,7 @@ end
 
 local function delete(resource, from, context, id)
   local row = id and core.fetch(resource.name, id)
-  from.match(row)
+  core.check_match(row, from.match)
   if not row then missing(resource, id) end
   if resource.before_delete then resource.before_delete(row, context) end
   core.remove(row)
@@ -210,7 +212,7 @@ end
 -- What became of a row: HAL, as over the network.
 local function answer_row(call, resource, row, status)
   if not row then return { status = status, headers = headers_of(), body = "" } end
-  local headers = {}
+  local headers = { etag = core.etag(row) }
   if status == 201 or call.kind == "replace" then
     headers.location = ("%s%s/%d"):format(call.base, resource.path, row[resource.id])
   end
@@ -222,22 +224,22 @@ local joined = {}
 
 function joined.create(call, resource, context)
   ask(resource, context, "create")
-  return answer_row(call, resource, create(resource, of_sibling(call.body), context))
+  return answer_row(call, resource, create(resource, of_sibling(call), context))
 end
 
 function joined.replace(call, resource, context, id)
   ask(resource, context, "update")
-  return answer_row(call, resource, update(resource, of_sibling(call.body), context, id, false))
+  return answer_row(call, resource, update(resource, of_sibling(call), context, id, false))
 end
 
 function joined.merge(call, resource, context, id)
   ask(resource, context, "update")
-  return answer_row(call, resource, update(resource, of_sibling(call.body), context, id, true))
+  return answer_row(call, resource, update(resource, of_sibling(call), context, id, true))
 end
 
 function joined.delete(call, resource, context, id)
   ask(resource, context, "delete")
-  return answer_row(call, resource, delete(resource, of_sibling(), context, id))
+  return answer_row(call, resource, delete(resource, of_sibling(call), context, id))
 end
 
 function joined.item(call, resource, context, id)

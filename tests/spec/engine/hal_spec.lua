@@ -556,6 +556,23 @@ describe("SHOP-1j siblings", function()
     assert.equal(4, #events("Changed"))
   end)
 
+  it("have versions: an ETag in the answer, and If-Match lets only that one be changed", function()
+    local answer = go [[
+      local function match(tag) return { headers = { ["If-Match"] = tag } } end
+      local made = http.post("http://shop/orders", { item = "cake" })
+      local read = http.get("http://shop/orders/1")
+      local _, stale = try(http.patch, "http://shop/orders/1", { qty = 5 }, match('"7"'))
+      local _, none = try(http.put, "http://shop/orders/9", { item = "pie" }, match("*"))
+      local _, kept = try(http.delete, "http://shop/orders/1", match('"7"'))
+      local merged = http.patch("http://shop/orders/1", { qty = 5 }, match(read.headers.ETag))
+      return { made.headers.etag, read.headers.etag, stale.status, none.status, kept.status, merged.body.qty }]]
+    assert.same({ '"1"', '"1"', 412, 412, 412, 5 }, answer.body)
+    local later = go [[
+      return http.patch("http://shop/orders/1", { qty = 6 }, { headers = { ["If-Match"] = '"1"' } }).headers.etag]]
+    assert.equal('"2"', later.text)
+    assert.equal('"2"', request { path = "/orders/1" }.headers.etag)
+  end)
+
   it("hooks and guards run, and what is refused has its status", function()
     local answer = go [[
       local seen = {}
