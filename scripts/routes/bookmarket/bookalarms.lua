@@ -1,7 +1,7 @@
 local health = use "lib.health"
 local lookup = use "lib.lookup"
 local whole_number = use "lib.whole_number"
-local guard = breaker "bookAlarmLookup"
+local lookup_breaker = breaker "bookAlarmLookup"
 
 return {
   event "MessageSended" {
@@ -41,7 +41,7 @@ return {
     method  = "GET",
     path    = "/selectBookAlarmInfo",
     handle  = function(request)
-      return lookup.text(guard, "bookAlarms", whole_number.parameter(request, "id"), "bookMessage")
+      return lookup.text(lookup_breaker, "bookAlarms", whole_number.parameter(request, "id"), "bookMessage")
     end,
   },
 

@@ -1,6 +1,6 @@
 local lookup = use "lib.lookup"
 local whole_number = use "lib.whole_number"
-local guard = breaker "delivery"
+local lookup_breaker = breaker "delivery"
 
 return {
   event "DeliveryStatusChanged" {
@@ -44,7 +44,7 @@ return {
     path    = "/selectDeliveryInfo",
     handle  = function(request)
       local id = whole_number.parameter(request, "deliveryId")
-      return lookup.text(guard, "deliveries", id, "deliveryStatus")
+      return lookup.text(lookup_breaker, "deliveries", id, "deliveryStatus")
     end,
   },
 }

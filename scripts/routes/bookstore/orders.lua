@@ -2,8 +2,8 @@ local health = use "lib.health"
 local book, customer = breaker "book", breaker "customer"
 
 -- What a service answers to a GET; nil when it does not know, is down or is too slow.
-local function ask(guard, url)
-  local answer = try(guard.call, guard, function() return http.get(url) end)
+local function ask(through, url)
+  local answer = try(through.call, through, function() return http.get(url) end)
   return answer and answer.body
 end
 
