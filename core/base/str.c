@@ -229,6 +229,18 @@ static int edit_distance(struct str a, struct str b)
     return last[b.n];
 }
 
+/* The shortest one that s is the beginning of. */
+static struct str continued(struct str s, const struct str *candidates, size_t count)
+{
+    struct str found = {NULL, 0};
+    for (size_t i = 0; i < count && s.n >= 3; i++) {
+        bool longer = candidates[i].n > (found.n > 0 ? found.n - 1 : NEAREST_MAX);
+        if (!longer && str_starts(candidates[i], s))
+            found = candidates[i];
+    }
+    return found;
+}
+
 struct str str_nearest(struct str s, const struct str *candidates, size_t count)
 {
     struct str nearest = {NULL, 0};
@@ -245,7 +257,7 @@ struct str str_nearest(struct str s, const struct str *candidates, size_t count)
         nearest = candidates[i];
         best = distance - 1; /* the first of equals stays */
     }
-    return nearest;
+    return nearest.n > 0 ? nearest : continued(s, candidates, count);
 }
 
 bool str_to_duration_ms(struct str s, int64_t *ret)

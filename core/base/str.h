@@ -41,7 +41,8 @@ size_t str_number_span(struct str s);
 size_t str_utf8_span(struct str s);
 /* Strict UTF-8 (no surrogates, no overlong forms, up to U+10FFFF); NUL counts as valid. */
 bool str_is_utf8(struct str s);
-/* The candidate nearest to s by edit distance, if near enough to suggest it; else {NULL, 0}. */
+/* The candidate nearest to s by edit distance, if near enough to suggest it, or one that goes on
+ * where s ends; else {NULL, 0}. */
 struct str str_nearest(struct str s, const struct str *candidates, size_t count);
 /* "610ms" "10s" "15m" "72h" "2d" or a bare number of milliseconds. False on anything else or a
  * negative. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A delivery as a task: the policy's function with the event, its effects sealed with the mark
  * "done". */
+#include "script/fail.h"
 #include "script/host.h"
 
 #include <lauxlib.h>
@@ -49,13 +50,15 @@ static void delivery_seal(struct task *t, struct store_unit *u)
     bus_delivery_note(t->owner, u);
 }
 
-static void log_failure(const struct bus_delivery *d, const struct task_error *e)
+static void log_failure(const struct bus_delivery *d, const struct task_error *e,
+                        int64_t generation)
 {
-    log_event(LOG_WARN, "policy failed", LOG_S("policy", d->policy->name),
-              LOG_S("service", d->policy->service), LOG_S("event", d->event->type->name),
+    log_event(LOG_WARN, "policy failed", LOG_S("service", d->policy->service),
+              fail_log_script(e->origin), fail_log_line(e->origin),
+              LOG_S("policy", d->policy->name), LOG_S("event", d->event->type->name),
               LOG_S("key", d->event->key), LOG_I("seq", d->event->seq), LOG_I("try", d->tries),
-              LOG_S("code", e->code), LOG_S("error", e->message), LOG_S("script", e->origin),
-              LOG_S("correlationId", d->event->correlation_id));
+              LOG_I("generation", generation), LOG_S("correlationId", d->event->correlation_id),
+              LOG_S("code", e->code), LOG_S("error", e->message));
 }
 
 static void delivery_ended(struct task *t, const struct task_error *error)
@@ -73,7 +76,7 @@ static void delivery_ended(struct task *t, const struct task_error *error)
         bus_delivery_return(d);
         return;
     }
-    log_failure(d, error);
+    log_failure(d, error, t->host->program->generation);
     struct bus_failure why = {error->failed_on_purpose, error->code, error->message, error->origin};
     bus_delivery_failed(d, &why);
 }

@@ -285,6 +285,30 @@ void fail_from_err(struct arena *a, const struct err *err, struct task_error *re
     ret->retryable = err_retryable(err->code);
 }
 
+/* "x.lua:12": where the colon before the line is, or the end. */
+static size_t path_end(struct str origin, int64_t *ret_line)
+{
+    for (size_t i = origin.n; i > 0; i--)
+        if (origin.p[i - 1] == ':')
+            return str_to_int((struct str){origin.p + i, origin.n - i}, ret_line) ? i - 1
+                                                                                  : origin.n;
+    return origin.n;
+}
+
+struct log_field fail_log_script(struct str origin)
+{
+    int64_t line;
+    return LOG_S("script", ((struct str){origin.p, path_end(origin, &line)}));
+}
+
+struct log_field fail_log_line(struct str origin)
+{
+    int64_t line = 0;
+    if (path_end(origin, &line) == origin.n)
+        return LOG_S("line", STR(""));
+    return LOG_I("line", line);
+}
+
 int fail_status(const struct task_error *e)
 {
     return str_eq(e->code, STR("http")) ? 502 : e->status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include "base/log.h"
 #include "script/task.h"
 
 #include <lua.h>
@@ -36,5 +37,8 @@ void fail_read(lua_State *L, struct arena *a, struct task_error *ret);
 struct str fail_origin(lua_State *L, struct arena *a);
 /* A C error as a task error, in a. */
 void fail_from_err(struct arena *a, const struct err *err, struct task_error *ret);
+/* The parts of an origin as fields "script" and "line" of the log; left out if it is empty. */
+struct log_field fail_log_script(struct str origin);
+struct log_field fail_log_line(struct str origin);
 /* The status of an uncaught error over HTTP: what a called service answered is 502 here. */
 int fail_status(const struct task_error *e);

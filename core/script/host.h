@@ -76,10 +76,10 @@ struct host {
     struct store_unit *outbox_first, *outbox_last;
     struct coroutine *idle_coroutines;
     struct guard *idle_guards;
-    int64_t request_ms, delivery_ms; /* deadlines */
-    size_t memory_mark;              /* host_has_memory */
-    bool crowded;                    /* the last full collection left more than that */
-    int64_t collect_again_ns;
+    int64_t request_ms, delivery_ms;      /* deadlines */
+    size_t memory_mark;                   /* host_has_memory */
+    bool crowded;                         /* the last full collection left more than that */
+    int64_t collect_again_ns, left_bytes; /* left: by ended runs, to be collected */
     bool draining, stopping;
     void (*logged)(void *ctx, struct str message); /* sees what scripts log, unless NULL */
     void *logged_ctx;

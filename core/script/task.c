@@ -17,6 +17,7 @@
 #define CLAIMS_MAX 8
 #define TURN_STRANDS 64
 #define TURN_NS (2 * NS_PER_MS)
+#define LEFT_BYTES ((int64_t)4 << 20)
 
 static void task_run(struct task *t);
 
@@ -33,12 +34,29 @@ static void release_claims(struct task *t)
     }
 }
 
+/* A little is collected along the way. */
+static void count_left(struct task *t)
+{
+    if (t->meter.bytes >= LEFT_BYTES / 4)
+        t->host->left_bytes += t->meter.bytes;
+}
+
+/* Else it would be collected while the next one runs, and be taken off the account of that one. */
+static void collect_left(struct host *h)
+{
+    if (h->left_bytes < LEFT_BYTES)
+        return;
+    lua_gc(h->L, LUA_GCCOLLECT, 0);
+    h->left_bytes = 0;
+}
+
 static void drop_run(struct task *t)
 {
     struct strand *s = t->root;
     if (s == NULL)
         return;
     t->root = NULL;
+    count_left(t);
     strand_abandon_children(s);
     strand_drop_scopes(s, NULL);
     strand_free(s);
@@ -314,6 +332,7 @@ static void run_succeeded(struct task *t)
     assert(scope == NULL || scope->parent == NULL);
     s->scope = NULL;
     t->root = NULL;
+    count_left(t);
     strand_free(s);
     struct store_unit *u = scope == NULL ? NULL : store_scope_close(scope);
     if (u != NULL && sealed)
@@ -347,11 +366,12 @@ static int read_raised(lua_State *L)
         return 0;
     luaL_traceback(L, r->s->L, NULL, 0);
     struct str trace = str_from(lua_tostring(L, -1));
-    log_event(LOG_ERROR, "script error", LOG_S("code", r->error->code),
-              LOG_S("error", r->error->message), LOG_S("script", r->error->origin),
-              LOG_S("what", t->what),
+    log_event(LOG_ERROR, "script error",
               LOG_S("service", t->service != NULL ? t->service->name : STR("")),
-              LOG_S("correlationId", t->correlation_id), LOG_S("traceback", trace));
+              fail_log_script(r->error->origin), fail_log_line(r->error->origin),
+              LOG_I("generation", t->host->program->generation),
+              LOG_S("correlationId", t->correlation_id), LOG_S("code", r->error->code),
+              LOG_S("error", r->error->message), LOG_S("what", t->what), LOG_S("traceback", trace));
     return 0;
 }
 
@@ -405,6 +425,7 @@ static void task_run(struct task *t)
     t->runs++;
     t->event_count = t->call_count = t->log_count = 0;
     refusal_begin(t->refusals);
+    collect_left(h);
     budget_meter_start(&t->meter, t->budget.cpu_ms);
     t->meter.memory = t->budget.memory_bytes;
     budget_meter_start(&t->closing, BUDGET_CLOSE_MS);

@@ -89,9 +89,10 @@ def listings():
 EXITS = [
     (0, "help"), (0, "help run"), (0, "run --help"), (0, "--version"), (0, "version"), (0, "check --scripts {good} lab"),
     (1, "letters show 99 --data {data}"), (1, "services stop nobody --data {data}"), (1, "breakers set nobody force=open --data {data}"),
-    (1, "generations activate 99 --data {data}"), (1, "schema show --data /nonexistent"), (1, "backup /tmp/x.db --data /nonexistent"),
+    (0, "schema --data {data}"), (1, "generations activate 99 --data {data}"), (1, "schema show --data /nonexistent"), (1, "backup /tmp/x.db --data /nonexistent"),
     (2, ""), (2, "rnu"), (2, "status --dta x"), (2, "status now"), (2, "letters show"), (2, "letters retry"), (2, "services stop"),
-    (2, "schema"), (2, "schema prune"), (2, "backup"), (2, "completion"), (2, "version x"), (2, "events -o xml"), (2, "run a b"), (2, "run --listen nowhere"),
+    (2, "schema shwo"), (2, "schema prune"), (2, "events --from x --data {data}"), (2, "events --limit 0 --data {data}"), (2, "letters --limit -1"),
+    (2, "backup"), (2, "completion"), (2, "version x"), (2, "events -o xml"), (2, "run a b"), (2, "run --listen nowhere"),
     (3, "check --scripts {bad} lab"), (3, "test {spec} --scripts {good}"),
     (4, "status --data /nonexistent"), (4, "events --admin 127.0.0.1:1"),
     (78, "run --set nothing=1"), (78, "check --set workers=x"), (78, "limits --config /nonexistent"),
@@ -117,6 +118,7 @@ def exits():
 JSON, PROBLEM, LINES = "application/json", "application/problem+json", "application/x-ndjson"
 ADMIN = [
     ("GET", "/admin/status", None, 200, JSON), ("GET", "/admin/services", None, 200, JSON), ("DELETE", "/admin/services", None, 405, PROBLEM),
+    ("OPTIONS", "/admin/services", None, 200, None), ("OPTIONS", "/admin/srvices", None, 404, PROBLEM),
     ("POST", "/admin/services/desk/stop", None, 200, JSON), ("POST", "/admin/services/desk/stop", None, 200, JSON),
     ("POST", "/admin/letters/1/retry", None, 503, PROBLEM),
     ("POST", "/admin/services/desk/start", None, 200, JSON), ("POST", "/admin/services/dsk/stop", None, 404, PROBLEM),
@@ -154,6 +156,46 @@ def admin():
         answer = request(server.admin_address, "GET", path)
         assert answer.status == 200 and answer.headers["content-type"].startswith(kind), (path, answer)
     assert re.search(r"^moontide_generation\S* \d+$", request(server.admin_address, "GET", "/metrics").text, re.MULTILINE)
+
+
+BOOM = """
+local function boom() local nothing = nil; return nothing.there end
+return"""
+FALLS = {
+    "systems/lab.lua": LAB["systems/lab.lua"],
+    "routes/lab/boom.lua": BOOM + """ {
+  event "Fell" { service = "desk", key = { bell = "n" }, fields = { integer "n" } },
+  route "boom" { service = "desk", method = "GET", path = "/boom", handle = boom },
+  route "through" { service = "desk", method = "GET", path = "/through", handle = function() return http.get("http://desk/boom").body end },
+  route "fall" { service = "desk", method = "GET", path = "/fall", handle = function()
+    log.warn("falling", { n = 1 })
+    bus.emit("Fell", { n = 1 })
+  end },
+}
+""",
+    "policies/lab/boom.lua": BOOM + ' policy "desk falls" { service = "desk", on = "Fell", handle = boom }\n',
+}
+LINE = ["ts", "level", "msg", "service", "script", "line", "policy", "event", "key", "seq", "try", "generation", "correlationId", "code",
+        "error"]
+
+
+@case("SHOP-7p a script's error: the client sees no traceback, the log has one, with its place, under the same id")
+def errors_in_the_log():
+    folder = os.path.join(temp_dir(), "scripts")
+    write_files(folder, FALLS)
+    server = Server("lab", scripts=folder)
+    route, rule = "scripts/routes/lab/boom.lua", "scripts/policies/lab/boom.lua"
+    for path, status, script, msg in (("/boom", 500, route, "script error"), ("/fall", 200, rule, "script error"),
+                                      ("/through", 502, route, "script error in a called service")):
+        answer = server.request("GET", path, headers={"X-Correlation-Id": path[1:]})
+        assert answer.status == status and "traceback" not in answer.text, (path, answer)
+        entry = server.wait_log(level="error", msg=msg, correlationId=path[1:])
+        assert tuple(entry[k] for k in ("script", "line", "generation", "service", "code")) == (script, 2, 1, "desk", "script"), entry
+        assert "stack traceback" in entry["traceback"] and "nothing" in entry["error"], entry
+    failed = server.wait_log(msg="policy failed")
+    assert list(failed) == LINE and (failed["policy"], failed["key"], failed["line"]) == ("desk falls", "bell/1", 2), failed
+    said = server.log_lines(msg="falling")[0]
+    assert [said[k] for k in ("service", "script", "line", "correlationId", "data")] == ["desk", route, 8, "fall", '{"n":1}'], said
 
 
 if __name__ == "__main__":

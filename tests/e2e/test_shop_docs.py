@@ -41,7 +41,7 @@ OUTSIDE = re.compile(r"\b(sudo|apt|apt-get|git|systemctl|pip|npm|docker|wget|use
 NOT_SHOWN = {
     "# useradd --system --home /var/lib/moontide moontide": "root, and a user of the machine",
     "[Unit]": "a file for systemd; its command line is that of `moontide help run`",
-    "# journalctl -u moontide -o cat | jq -r 'select(.level == \"error\") | [.ts, .msg, .script, .error] | @tsv'": "systemd",
+    "# journalctl -u moontide -o cat | jq -r 'select(.level == \"error\") | [.ts, .msg, .script, .line, .error] | @tsv'": "systemd",
     "BREAKER          STATE   SUCCESS  FAILURE  TIMEOUT  REFUSED  LIMITED  IN FLIGHT": "counts of the last ten seconds",
     "moontide: data folder is in use by process 27291 (data/bookmarket/moontide.lock); stop it, or name another folder with "
     "--data DIR": "a process that the page does not start",

@@ -866,7 +866,7 @@ def guard_wrong():
     answer = server.request("GET", "/far", headers={"X-Correlation-Id": "c-9"})
     assert (answer.status, answer.json["code"]) == (500, "script"), answer
     logged = server.wait_log(msg="script error", correlationId="c-9")
-    assert logged["script"] == "scripts/systems/front.lua:2" and logged["service"] == "the gateway", logged
+    assert (logged["script"], logged["line"]) == ("scripts/systems/front.lua", 2) and logged["service"] == "the gateway", logged
     assert host.heard == []
     tree(folder, f"""{{ path = "/far", url = "{host.url}",
         guard = "guard" }}""")

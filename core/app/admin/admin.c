@@ -121,6 +121,12 @@ static int find_param(const struct admin_call *c, const char *name, struct str *
     return 0;
 }
 
+static void answer_options(struct admin_call *c)
+{
+    struct http_header headers[] = {admin_correlation(c), {STR("Allow"), str_from(c->match.allow)}};
+    http_answer(c->x, 200, STR(""), headers, 2, STR(""));
+}
+
 static void dispatch(struct admin_call *c)
 {
     const struct route *r = c->match.target;
@@ -133,6 +139,8 @@ static void dispatch(struct admin_call *c)
                        STR(""));
     else if (r)
         r->fn(c);
+    else if (c->match.path_known && c->request->method == HTTP_OPTIONS_)
+        answer_options(c);
     else if (c->match.path_known)
         answer_problem(c, 405, ERR_METHOD, STR("this path does not know the method"), STR(""));
     else

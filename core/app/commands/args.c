@@ -10,23 +10,23 @@
 static const struct flag {
     const char *name;
     size_t offset; /* in struct commands_args */
-    bool is_switch;
+    enum { TEXT, SWITCH, COUNT, SEQ } kind;
 } known[] = {
-    {"--admin", offsetof(struct commands_args, client.admin), false},
-    {"--data", offsetof(struct commands_args, client.data), false},
-    {"--admin-token-file", offsetof(struct commands_args, client.token_file), false},
-    {"-o", offsetof(struct commands_args, output), false},
-    {"--from", offsetof(struct commands_args, from), false},
-    {"--limit", offsetof(struct commands_args, limit), false},
-    {"--type", offsetof(struct commands_args, type), false},
-    {"--service", offsetof(struct commands_args, service), false},
-    {"--key", offsetof(struct commands_args, key), false},
-    {"--policy", offsetof(struct commands_args, policy), false},
-    {"--follow", offsetof(struct commands_args, follow), true},
-    {"--all", offsetof(struct commands_args, all), true},
-    {"--dry-run", offsetof(struct commands_args, dry_run), true},
-    {"--scripts", offsetof(struct commands_args, scripts), false},
-    {"--backup", offsetof(struct commands_args, backup), false},
+    {"--admin", offsetof(struct commands_args, client.admin), TEXT},
+    {"--data", offsetof(struct commands_args, client.data), TEXT},
+    {"--admin-token-file", offsetof(struct commands_args, client.token_file), TEXT},
+    {"-o", offsetof(struct commands_args, output), TEXT},
+    {"--from", offsetof(struct commands_args, from), SEQ},
+    {"--limit", offsetof(struct commands_args, limit), COUNT},
+    {"--type", offsetof(struct commands_args, type), TEXT},
+    {"--service", offsetof(struct commands_args, service), TEXT},
+    {"--key", offsetof(struct commands_args, key), TEXT},
+    {"--policy", offsetof(struct commands_args, policy), TEXT},
+    {"--follow", offsetof(struct commands_args, follow), SWITCH},
+    {"--all", offsetof(struct commands_args, all), SWITCH},
+    {"--dry-run", offsetof(struct commands_args, dry_run), SWITCH},
+    {"--scripts", offsetof(struct commands_args, scripts), TEXT},
+    {"--backup", offsetof(struct commands_args, backup), TEXT},
 };
 
 #define FLAGS (sizeof(known) / sizeof(known[0]))
@@ -71,6 +71,13 @@ static const struct flag *find_flag(struct str name, const char *allowed)
     return NULL;
 }
 
+/* How large a number may be, the server says. */
+static bool is_of_kind(const struct flag *f, struct str value)
+{
+    int64_t n;
+    return f->kind == TEXT || (str_to_int(value, &n) && n >= (f->kind == COUNT));
+}
+
 static int read_flag(struct commands_args *args, int argc, char **argv, int *at,
                      const char *allowed)
 {
@@ -84,7 +91,7 @@ static int read_flag(struct commands_args *args, int argc, char **argv, int *at,
     if (!f)
         return refuse_flag(word, allowed);
     void *place = (char *)args + f->offset;
-    if (f->is_switch) {
+    if (f->kind == SWITCH) {
         if (equals)
             return commands_fail(EXIT_USAGE, "%s takes no value", f->name);
         *(bool *)place = true;
@@ -94,6 +101,9 @@ static int read_flag(struct commands_args *args, int argc, char **argv, int *at,
         value = str_from(argv[++*at]);
     if (value.n == 0)
         return commands_fail(EXIT_USAGE, "%s needs a value", f->name);
+    if (!is_of_kind(f, value))
+        return commands_fail(EXIT_USAGE, "%s: expected a whole number from %d, got \"%.*s\"",
+                             f->name, f->kind == COUNT, STR_ARG(value));
     *(struct str *)place = value;
     return EXIT_OK;
 }

@@ -72,7 +72,7 @@ static const struct commands_entry commands[] = {
          OUTPUT},
     {"breakers", commands_state_breakers, "[list|set NAME KEY=VALUE]",
      "circuit breakers: their counts, and setting them", COMMON OUTPUT},
-    {"schema", commands_schema, "show | prune --backup FILE [SYSTEM] [FLAGS]",
+    {"schema", commands_schema, "[show | prune --backup FILE] [SYSTEM] [FLAGS]",
      "tables of a data folder, and removing what is declared no longer",
      "Reads the data folder itself, ./data/SYSTEM unless --data names another; `show` also while "
      "a\n"

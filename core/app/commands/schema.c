@@ -332,13 +332,15 @@ static int start_look(struct look *l)
 
 int commands_schema(int argc, char **argv)
 {
+    static const struct str verbs[] = {{"show", 4}, {"prune", 5}};
     struct commands_args args;
     int code = commands_args_read(&args, argc, argv, "--backup --dry-run");
     if (code != EXIT_OK)
         return code;
-    bool is_show = args.word_count > 0 && str_eq(args.words[0], STR("show"));
-    if (!is_show && (args.word_count == 0 || !str_eq(args.words[0], STR("prune"))))
-        return commands_fail(EXIT_USAGE, "schema: show or prune?");
+    code = commands_args_verb(&args, "schema", verbs, 2);
+    if (code != EXIT_OK)
+        return code;
+    bool is_show = args.word_count == 0 || str_eq(args.words[0], verbs[0]);
     if (args.word_count > 2)
         return commands_fail(EXIT_USAGE, "too many words at \"%.*s\"", STR_ARG(args.words[2]));
     struct look l = {.args = &args};

@@ -157,6 +157,18 @@ static void leave_callee(struct strand *s, struct call *c)
     s->depth--;
 }
 
+/* With the way that led into the callee; in it, its own line says where. */
+static void log_callee(lua_State *L, struct strand *s, struct call *c, const struct task_error *e)
+{
+    luaL_traceback(L, L, NULL, 0);
+    log_event(LOG_ERROR, "script error in a called service", LOG_S("service", c->callee->name),
+              fail_log_script(e->origin), fail_log_line(e->origin),
+              LOG_I("generation", s->task->host->program->generation),
+              LOG_S("correlationId", s->task->correlation_id), LOG_S("code", e->code),
+              LOG_S("error", e->message), LOG_C("traceback", lua_tostring(L, -1)));
+    lua_pop(L, 1);
+}
+
 /* An error of the callee, at the top, becomes "http" in the caller. */
 static int callee_failed(lua_State *L, struct strand *s, struct call *c)
 {
@@ -166,9 +178,7 @@ static int callee_failed(lua_State *L, struct strand *s, struct call *c)
         return lua_error(L);
     fail_read(L, s->task->arena, &error);
     if (str_eq(error.code, STR("script")))
-        log_event(LOG_ERROR, "script error in a called service", LOG_S("error", error.message),
-                  LOG_S("script", error.origin), LOG_S("service", c->callee->name),
-                  LOG_S("correlationId", s->task->correlation_id));
+        log_callee(L, s, c, &error);
     return lib_http_failed(L, fail_status(&error), error.message);
 }
 

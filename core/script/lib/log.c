@@ -67,8 +67,8 @@ static int write_entry(lua_State *L, enum log_level level)
     int line = caller(L, &script);
     if (s != NULL && h->logged != NULL)
         h->logged(h->logged_ctx, str_from(text));
-    log_event(level, text, LOG_S("script", script), LOG_I("line", line),
-              LOG_S("service", s != NULL ? s->service->name : STR("")),
+    log_event(level, text, LOG_S("service", s != NULL ? s->service->name : STR("")),
+              LOG_S("script", script), LOG_I("line", line),
               LOG_S("correlationId", s != NULL ? s->task->correlation_id : STR("")),
               LOG_S("data", data));
     return 0;
