@@ -36,11 +36,12 @@ def tuned():
     answer = server.request("POST", "/orders", ORDER)
     assert answer.status == 503 and answer.json["code"] == "circuit_open", answer
     assert put(server, {"force": None}).status == 200
+    assert breaker(server)["set"] == {}, "null goes back to what the files say"
     assert server.request("POST", "/orders", ORDER).status == 201
     assert put(server, {"circuitBreaker.requestVolumeThreshold": 7, "limit": 3}).status == 200
     shown = breaker(server)
     assert (shown["conf"]["volume"], shown["conf"]["limit"], shown["set"]["volume"]) == (7, 3, 7), shown
-    for wrong in ({"volume": 0}, {"volum": 5}, {"slow_ms": 5000}, {"timeout_ms": "soon"}):
+    for wrong in ({"volume": 0}, {"volum": 5}, {"slow_ms": 5000}, {"timeout_ms": "soon"}, {"force": "half"}):
         refused = put(server, wrong)
         assert refused.status == 400 and list(wrong)[0][:5] in refused.json["message"], (wrong, refused)
     assert breaker(server)["conf"] == shown["conf"]
@@ -283,8 +284,12 @@ def measured():
     assert metrics['resilience4j_circuitbreaker_calls_total{name="payment",kind="successful"}'] == 1
     assert metrics['resilience4j_circuitbreaker_failure_rate{name="payment"}'] == -1
     assert metrics['resilience4j_bulkhead_max_allowed_concurrent_calls{name="payment"}'] == 200
-    assert put(server, {"force_open": True}).status == 200
-    assert server.metrics()['resilience4j_circuitbreaker_state{name="payment",state="forced_open"}'] == 1
+    assert metrics['resilience4j_circuitbreaker_slow_call_rate{name="payment"}'] == -1
+    assert put(server, {"force_open": True, "slow_ms": 900, "slow_volume": 1}).status == 200
+    metrics = server.metrics()
+    assert metrics['resilience4j_circuitbreaker_state{name="payment",state="forced_open"}'] == 1
+    assert metrics['resilience4j_circuitbreaker_slow_call_rate{name="payment"}'] == 0, "slow calls have a volume of their own"
+    assert metrics['resilience4j_circuitbreaker_failure_rate{name="payment"}'] == -1
 
 
 if __name__ == "__main__":

@@ -128,13 +128,18 @@ void admin_breakers_list(struct admin_call *c)
 
 /* ---- setting ---- */
 
-/* "force": "open", "closed" or null stands for both flags. */
+static uint64_t bit_of(const struct breaker_setting *s)
+{
+    return UINT64_C(1) << (s - breaker_settings);
+}
+
+/* "force": "open" or "closed" stands for both flags. */
 static int read_force(const struct json *value, struct breaker_layer *ret, struct err *err)
 {
     bool open = value->type == JSON_TEXT && str_eq(value->s, STR("open"));
     bool closed = value->type == JSON_TEXT && str_eq(value->s, STR("closed"));
     const struct json flags[] = {{.type = JSON_BOOL, .b = open}, {.type = JSON_BOOL, .b = closed}};
-    if (value->type != JSON_NULL && !open && !closed)
+    if (!open && !closed)
         return err_set(err, ERR_CONFIG, "force must be \"open\", \"closed\" or null");
     if (breaker_layer_set(ret, STR("force_open"), &flags[0], err) != 0)
         return -1;
@@ -146,11 +151,16 @@ static int read_setting(struct str name, const struct json *value, struct breake
                         uint64_t *ret_forget, struct err *err)
 {
     const struct breaker_setting *s = breaker_setting_find(name);
-    if (str_eq(name, STR("force")))
+    bool force = str_eq(name, STR("force")), forgets = value->type == JSON_NULL;
+    if (force && !forgets)
         return read_force(value, ret, err);
-    if (s == NULL || value->type != JSON_NULL)
+    if (!force && (s == NULL || !forgets))
         return breaker_layer_set(ret, name, value, err);
-    *ret_forget |= UINT64_C(1) << (s - breaker_settings);
+    if (force)
+        *ret_forget |= bit_of(breaker_setting_find(STR("force_open"))) |
+                       bit_of(breaker_setting_find(STR("force_closed")));
+    else
+        *ret_forget |= bit_of(s);
     return 0;
 }
 
@@ -271,20 +281,23 @@ static void write_buffered(struct buf *out, struct registry_entry *e, const stru
 }
 
 /* -1 like there: fewer calls than it takes to say. */
-static double rate(const struct breaker_view *v, int percent)
+static double rate(const struct breaker_view *v, int volume, int percent)
 {
-    return v->health.total < v->conf.volume ? -1 : percent;
+    return v->health.total < volume ? -1 : percent;
 }
 
 static void write_failure_rate(struct buf *out, struct registry_entry *e,
                                const struct breaker_view *v)
 {
-    write_line(out, "circuitbreaker_failure_rate", e, NULL, NULL, rate(v, v->error_percent));
+    write_line(out, "circuitbreaker_failure_rate", e, NULL, NULL,
+               rate(v, v->conf.volume, v->error_percent));
 }
 
 static void write_slow_rate(struct buf *out, struct registry_entry *e, const struct breaker_view *v)
 {
-    write_line(out, "circuitbreaker_slow_call_rate", e, NULL, NULL, rate(v, v->slow_percent));
+    int volume = v->conf.slow_volume > 0 ? v->conf.slow_volume : v->conf.volume;
+    write_line(out, "circuitbreaker_slow_call_rate", e, NULL, NULL,
+               rate(v, volume, v->slow_percent));
 }
 
 static void write_available(struct buf *out, struct registry_entry *e, const struct breaker_view *v)

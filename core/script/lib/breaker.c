@@ -18,6 +18,9 @@
 /* Where a call's stack begins: handle, body, fallback. */
 #define BASE 3
 
+/* Its address: no other userdata is it, or begins with it. */
+static const char mark = 0;
+
 /* ---- fallbacks ---- */
 
 /* How a call failed, from the report to the end of its fallback. */
@@ -110,7 +113,7 @@ static int fall_back(lua_State *L, const struct failed *f)
 {
     struct host *h = host_of(L);
     assert(lua_gettop(L) == BASE + 1);
-    if (lua_isboolean(L, BASE)) { /* one try of several: lua/guards.lua goes on */
+    if (lua_touserdata(L, BASE) == &mark) { /* one try of several: lua/guards.lua goes on */
         lua_pushboolean(L, false);
         lua_insert(L, -2);
         return 2;
@@ -177,7 +180,6 @@ static bool is_bad_request(lua_State *L)
 static int body_failed(lua_State *L, struct strand *s, struct guard *g, int64_t now_ns)
 {
     struct str name = registry_name(g->entry);
-    bool counts = true;
     drop_writes(s, g);
     if (s->unwinding != NULL) { /* of a breaker around this one */
         guard_tell_cancelled(g);
@@ -188,9 +190,8 @@ static int body_failed(lua_State *L, struct strand *s, struct guard *g, int64_t 
     enum breaker_outcome outcome = is_bad_request(L) ? BREAKER_BAD_REQUEST : BREAKER_FAILURE;
     if (g->judged)
         outcome = g->outcome;
-    counts = outcome == BREAKER_FAILURE;
     struct failed f = report(g, now_ns, outcome);
-    if (!counts)
+    if (outcome != BREAKER_FAILURE)
         return lua_error(L); /* as it is: the fallback is not for it */
     lib_breaker_add_reason(L, name);
     lua_copy(L, -1, BASE + 1);
@@ -366,11 +367,9 @@ static int enter_or_wait(lua_State *L, struct strand *s, struct registry_entry *
 
 /* ---- the word ---- */
 
-static const char handle_mark = 0;
-
 /* What `breaker "name"` returns. */
 struct handle {
-    const char *mark;             /* its address: no other userdata begins with it */
+    const char *mark;
     struct registry_entry *entry; /* found at the first call */
     size_t n;
     char name[];
@@ -379,7 +378,7 @@ struct handle {
 static struct registry_entry *check_entry(lua_State *L, struct host *h)
 {
     struct handle *handle = lua_touserdata(L, 1);
-    if (handle == NULL || lua_rawlen(L, 1) < sizeof(*handle) || handle->mark != &handle_mark)
+    if (handle == NULL || lua_rawlen(L, 1) < sizeof(*handle) || handle->mark != &mark)
         fail_misuse(L, "breaker: write pay:call(function() ... end) with a colon");
     if (handle->entry == NULL)
         handle->entry = registry_find(h->breakers, (struct str){handle->name, handle->n});
@@ -408,6 +407,9 @@ static int breaker_call(lua_State *L)
         lua_callk(L, BASE, LUA_MULTRET, 0, lib_breaker_results);
         return lua_gettop(L);
     }
+    if (!lua_isfunction(L, BASE) && !lua_isnil(L, BASE) && lua_touserdata(L, BASE) != &mark)
+        return fail_misuse(L, "breaker:call(body, fallback): fallback must be a function, got a %s",
+                           luaL_typename(L, BASE));
     struct breaker *b = registry_lock(entry);
     if (b->conf.queue > 0) {
         registry_unlock(entry, now_ns);
@@ -543,7 +545,7 @@ int lib_breaker(lua_State *L)
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
     struct handle *handle = lua_newuserdatauv(L, sizeof(*handle) + n + 1, 0);
-    handle->mark = &handle_mark;
+    handle->mark = &mark;
     handle->entry = NULL;
     handle->n = n;
     memcpy(handle->name, name, n + 1);
@@ -597,4 +599,6 @@ void lib_breaker_open(lua_State *L)
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&mark); /* a fallback: what fails is given back */
+    lua_setfield(L, -2, "breaker_try");
 }

@@ -40,8 +40,30 @@ void lib_breaker_push_refusal(lua_State *L, struct str name, enum breaker_verdic
     lua_setfield(L, -2, "retry_after_ms");
 }
 
+/* What another breaker has told, others may hold: its cache, a fallback. Puts a copy in its place.
+ * [-1, +1, m] */
+static void copy_told(lua_State *L)
+{
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, -3) != 0) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_getmetatable(L, -2);
+    lua_setmetatable(L, -2);
+    lua_replace(L, -2);
+}
+
 void lib_breaker_add_reason(lua_State *L, struct str name)
 {
+    luaL_checkstack(L, 6, "error value");
+    lua_pushliteral(L, "breaker");
+    bool told = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 1);
+    if (told)
+        copy_told(L);
     lua_pushliteral(L, "breaker");
     lua_pushlstring(L, name.p, name.n);
     lua_rawset(L, -3);

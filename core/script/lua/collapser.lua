@@ -149,10 +149,11 @@ function collapser.take_unseen()
   return taken
 end
 
-local function check(name, at, options, known)
+local function check(name, at, options, known, check_values)
   for option, kind in pairs(own_options) do known[option] = kind end
   checks.check_options(name, at, options, known)
   checks.need(name, at, options, "body")
+  check_values(name, at, options)
   local max, scope = options.max or MAX, options.scope or "request"
   if math.type(max) ~= "integer" or max < 1 or max > MOST then
     checks.wrong(at, "%s: max must be a whole number from 1 to %d", name, MOST)
@@ -164,7 +165,7 @@ local function check(name, at, options, known)
 end
 
 --- What `handle:collapser` is. call(handle, body, options) makes a call, known are its options.
-function collapser.word(call, known)
+function collapser.word(call, known, check_values)
   local call_options = {}
   for _, name in ipairs { "fallback", "classify", "retries", "retry_in", "hedge" } do
     call_options[name] = known[name]
@@ -174,7 +175,7 @@ function collapser.word(call, known)
     if core.service() then core.misuse("breaker:collapser stands at the top of a file, where all requests share it") end
     local allowed = {}
     for option, kind in pairs(call_options) do allowed[option] = kind end
-    check(name, at, options, allowed)
+    check(name, at, options, allowed, check_values)
     count = count + 1
     local made = { handle = handle, name = at, number = count, body = options.body, max = options.max or MAX,
       wait = options.wait and core.duration(options.wait) or WAIT_MS, everywhere = options.scope == "worker",

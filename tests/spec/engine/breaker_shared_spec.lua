@@ -148,6 +148,17 @@ describe("BREAKER-6 the request cache", function()
     assert.same({ { 2, 4 } }, ask { "" })
   end)
 
+  it("who asks again gets the same error, whatever a breaker around another call made of it", function()
+    load([[
+      local function late() return get("A", function() ran() task.sleep("9s") end) end
+      asked(late)
+      asked(breaker("outer").call, breaker("outer"), late)
+      return asked(late)]], "timeout_ms = 50", cached)
+    assert.same({ { code = "timeout", reason = "timed-out", message = "guard timed-out and no fallback available." } },
+      ask({ "" }, 50))
+    assert.equal(1, ran())
+  end)
+
   it("a cancelled call takes nobody along: who waits makes its own", function()
     load([[
       local function slow() return get("A", function() local n = ran() task.sleep(100) return n end) end
@@ -498,6 +509,8 @@ describe("BREAKER-6 a collapser", function()
     for text, wrong in pairs {
       [', max = 0'] = "max must be a whole number from 1 to 1000",
       [', scope = "workers"'] = 'scope must be "request" or "worker", got "workers"; did you mean "worker"',
+      [', retries = -2'] = "retries must be a whole number, not below 0",
+      [', hedge = "soon"'] = '"hedge" must be a duration',
       [', waits = 5'] = 'unknown option "waits"; did you mean "wait"',
     } do
       assert.error_matches(wrong, load, "return {}", "", collapser(text))

@@ -192,6 +192,25 @@ describe("BREAKER-9 case", function()
     assert.same({ 100, 100 }, counts("TIMEOUT", "FALLBACK_SUCCESS"))
   end)
 
+  it("110 testSemaphorePermitsInUse: each breaker has places of its own", function()
+    scripts(tree("limit = 3", [[
+      local bodies = {}
+      for i = 1, 7 do
+        bodies[i] = function()
+          local one = i < 7 and guard or inner
+          return one:call(function() task.sleep(100) return "ran" end, function(err) return err.code end)
+        end
+      end
+      return { task.all(bodies) }]]))
+    local answer = start { path = "/go" }
+    settle()
+    assert.same({ 3, 1, 3 }, { breaker("guard").in_flight, breaker("inner").in_flight,
+      breaker("guard").SEMAPHORE_REJECTED })
+    clock.advance(100)
+    assert.same({ "ran", "ran", "ran", "limit", "limit", "limit", "ran" }, answer.body)
+    assert.same({ 0, 0 }, { breaker("guard").in_flight, breaker("inner").in_flight })
+  end)
+
   it("112 testFallbackSemaphore", function()
     local both = run("fallback_limit = 1", [[
       local function call()
@@ -247,6 +266,32 @@ describe("BREAKER-5 a fallback that takes no error", function()
       end
       return { task.all(call, call) }]], 100)
     assert.same({ "kept", "guard fallback execution rejected. short-circuited" }, both)
+  end)
+end)
+
+describe("BREAKER-5 errors", function()
+  it("a breaker around another one tells of its own, and leaves the inner one's error as it was", function()
+    local told = run("timeout_ms = 50", [[
+      local held
+      local _, err = try(inner.call, inner, function()
+        local _, late = try(guard.call, guard, function() task.sleep(500) end)
+        held = late
+        error(late)
+      end)
+      return { told(err), told(held) }]], 50)
+    assert.same({ "inner", "failed", "timeout" }, { told[1].breaker, told[1].reason, told[1].code })
+    assert.same({ "guard", "timed-out", "timeout" }, { told[2].breaker, told[2].reason, told[2].code })
+    assert.equal("guard timed-out and no fallback available.", told[1].cause)
+  end)
+
+  it("a fallback that is no function is misuse: nothing runs, nothing is swallowed", function()
+    local kinds = { ["false"] = "boolean", ["true"] = "boolean", ["'x'"] = "string", ["json.null"] = "userdata" }
+    for text, kind in pairs(kinds) do
+      local err = run("", try_call:format("function() error('broken') end, " .. text))
+      assert.equal("breaker:call(body, fallback): fallback must be a function, got a " .. kind, err.message)
+      assert.same({ 0, 0 }, counts("FAILURE", "SUCCESS"))
+    end
+    assert.same({ result = 1 }, run("", try_call:format("function() return 1 end, nil")))
   end)
 end)
 
@@ -439,6 +484,38 @@ describe("BREAKER-6 retries", function()
       return { guard:call(function() n = n + 1 local me = n task.sleep(me == 1 and 500 or 20) return tostring(me) end,
         { hedge = 100 }) }]], 120))
     assert.same({ 1, 1 }, counts("SUCCESS", "HEDGE"))
+  end)
+
+  it("hedging: a first that fails in time is no slow one, and is not made twice", function()
+    assert.same({ 1, "gone" }, run("", [[
+      local n = 0
+      local _, err = try(guard.call, guard, function() n = n + 1 task.sleep(10) fail(404, "gone") end, { hedge = 100 })
+      return { n, err.message }]], 10))
+    assert.same({ 1, 0, 0 }, counts("BAD_REQUEST", "HEDGE", "in_flight"))
+    assert.same({ 2, "guard failed and no fallback available. broken 2" }, run("", [[
+      local n = 0
+      local _, err = try(guard.call, guard, function()
+        n = n + 1
+        local me = n
+        task.sleep(me == 1 and 120 or 30)
+        error("broken " .. me)
+      end, { hedge = 100 })
+      return { n, err.message }]], 130))
+    assert.same({ 1, 1 }, counts("FAILURE", "HEDGE"))
+  end)
+
+  it("values of options that make no sense are named before anything runs", function()
+    for option, problem in pairs {
+      ["retries = -1"] = "breaker:call: retries must be a whole number, not below 0",
+      ["retries = 1.5"] = "breaker:call: retries must be a whole number, not below 0",
+      ["retries = 0/0"] = "breaker:call: retries must be a whole number, not below 0",
+      ["retries = 1, retry_in = 'soon'"] = 'breaker:call: "retry_in" must be a duration',
+      ["hedge = -1"] = 'breaker:call: "hedge" must be a duration',
+    } do
+      assert.matches(problem, run("", "local _, err = try(guard.call, guard, function() end, { " .. option ..
+        " }) return { err.message }")[1])
+      assert.same({ 0, 0 }, counts("SUCCESS", "FAILURE"))
+    end
   end)
 
   it("an option that is none is named", function()
