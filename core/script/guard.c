@@ -72,7 +72,8 @@ int64_t guard_over(struct guard *g)
 {
     struct host *h = g->strand->task->host;
     int64_t now_ns = guard_now(h);
-    if (!g->waited && now_ns == g->permit.started_ns)
+    bool begun = g->permit.started_ns > 0; /* else the fallback of a call that was refused */
+    if (!begun || (!g->waited && now_ns == g->permit.started_ns))
         return now_ns;
     loop_refresh(h->loop);
     now_ns = loop_now_ns(h->loop);

@@ -275,6 +275,27 @@ def turbine():
     assert (last["rollingCountSuccess"], last["rollingCountShortCircuited"]) == (1, 1), last
 
 
+@case("BREAKER-8f a refused call has no latency, with a fallback or without; a failed one has one of each kind")
+def not_timed():
+    scripts = os.path.join(temp_dir(), "scripts")
+    write_files(scripts, {
+        "systems/t.lua": 'return { services = { "a" }, breakers = { open = { force_open = true }, closed = {} } }',
+        "routes/t/a.lua": """
+            local open, closed = breaker "open", breaker "closed"
+            local function broken() error("broken") end
+            local function fallback() return 1 end
+            return route "go" { service = "a", method = "GET", path = "/go", handle = function()
+              pcall(open.call, open, broken)
+              return { open:call(broken, fallback), closed:call(broken, fallback) }
+            end }"""})
+    server = Server("t", scripts=scripts)
+    assert server.request("GET", "/go").json == [1, 1]
+    shown = {b["name"]: b for b in server.admin("GET", "/admin/breakers").json["breakers"]}
+    counts = {name: (b["latency_ms"]["count"], b["latency_total_ms"]["count"]) for name, b in shown.items()}
+    assert counts == {"open": (0, 0), "closed": (1, 1)}, counts
+    assert shown["closed"]["latency_total_ms"]["100"] < 60000, shown["closed"]
+
+
 @case("BREAKER-8c /metrics has Resilience4j's names")
 def measured():
     server = Server("bookmarket")

@@ -69,8 +69,7 @@ static void end_fallback(struct guard *g, enum breaker_event event)
 static int fallback_over(lua_State *L, int status, lua_KContext context)
 {
     struct guard *g = (struct guard *)context;
-    struct registry_entry *entry = g->entry;
-    struct failed f = {.entry = entry, .refused = g->refused, .retry_ns = g->retry_ns};
+    struct failed f = {.entry = g->entry, .refused = g->refused, .retry_ns = g->retry_ns};
     bool ok = status == LUA_OK || status == LUA_YIELD;
     bool unwinding = guard_is_unwinding(L);
     end_fallback(g, ok          ? BREAKER_EVENT_FALLBACK_SUCCESS
@@ -81,7 +80,7 @@ static int fallback_over(lua_State *L, int status, lua_KContext context)
     if (unwinding)
         return lua_error(L);
     need_error(L, &f);
-    lib_breaker_push_end(L, registry_name(entry), LIB_BREAKER_FAILED);
+    lib_breaker_push_end(L, registry_name(f.entry), LIB_BREAKER_FAILED);
     return lua_error(L);
 }
 
@@ -111,7 +110,6 @@ static int run_fallback(lua_State *L, const struct failed *f)
  * none. */
 static int fall_back(lua_State *L, const struct failed *f)
 {
-    struct host *h = host_of(L);
     assert(lua_gettop(L) == BASE + 1);
     if (lua_touserdata(L, BASE) == &mark) { /* one try of several: lua/guards.lua goes on */
         lua_pushboolean(L, false);
@@ -122,7 +120,7 @@ static int fall_back(lua_State *L, const struct failed *f)
         return thrown(L, f, BREAKER_EVENT_FALLBACK_MISSING, LIB_BREAKER_MISSING);
     if (!f->fallback_enabled)
         return thrown(L, f, BREAKER_EVENT_FALLBACK_DISABLED, LIB_BREAKER_DISABLED);
-    int64_t now_ns = guard_now(h);
+    int64_t now_ns = guard_now(host_of(L));
     bool entered = breaker_fallback_enter(registry_lock(f->entry), now_ns);
     registry_unlock(f->entry, now_ns);
     if (!entered) {
@@ -159,13 +157,12 @@ static void drop_writes(struct strand *s, struct guard *g)
 /* Later than its time: by its timer, or found so when it was through. */
 static int timed_out(lua_State *L, struct strand *s, struct guard *g, int64_t now_ns)
 {
-    struct str name = registry_name(g->entry);
     s->unwinding = NULL;
     drop_writes(s, g);
     guard_tell_cancelled(g);
     struct failed f = report(g, now_ns, BREAKER_TIMEOUT);
     lua_settop(L, BASE);
-    lib_breaker_push_reason(L, name, ERR_TIMEOUT, LIB_BREAKER_TIMED_OUT);
+    lib_breaker_push_reason(L, registry_name(f.entry), ERR_TIMEOUT, LIB_BREAKER_TIMED_OUT);
     return fall_back(L, &f);
 }
 
@@ -179,7 +176,6 @@ static bool is_bad_request(lua_State *L)
 
 static int body_failed(lua_State *L, struct strand *s, struct guard *g, int64_t now_ns)
 {
-    struct str name = registry_name(g->entry);
     drop_writes(s, g);
     if (s->unwinding != NULL) { /* of a breaker around this one */
         guard_tell_cancelled(g);
@@ -193,7 +189,7 @@ static int body_failed(lua_State *L, struct strand *s, struct guard *g, int64_t 
     struct failed f = report(g, now_ns, outcome);
     if (outcome != BREAKER_FAILURE)
         return lua_error(L); /* as it is: the fallback is not for it */
-    lib_breaker_add_reason(L, name);
+    lib_breaker_add_reason(L, registry_name(f.entry));
     lua_copy(L, -1, BASE + 1);
     lua_settop(L, BASE + 1);
     return fall_back(L, &f);
@@ -227,18 +223,14 @@ static int run_body(lua_State *L, struct strand *s, struct registry_entry *entry
                      (lua_KContext)g);
 }
 
-static int refused(lua_State *L, struct registry_entry *entry, enum breaker_verdict verdict,
-                   int64_t retry_ns)
+static int refused(lua_State *L, const struct failed *f)
 {
-    struct failed f = {.entry = entry, .refused = verdict, .retry_ns = retry_ns};
-    f.fallback_enabled = registry_lock(entry)->conf.fallback_enabled;
-    registry_unlock(entry, guard_now(host_of(L)));
     lua_settop(L, BASE);
-    if (f.fallback_enabled && lua_isfunction(L, BASE) && !fallback_takes_error(L))
+    if (f->fallback_enabled && lua_isfunction(L, BASE) && !fallback_takes_error(L))
         lua_pushnil(L);
     else
-        push_refusal(L, &f);
-    return fall_back(L, &f);
+        push_refusal(L, f);
+    return fall_back(L, f);
 }
 
 /* ---- waiting for a place ---- */
@@ -322,13 +314,15 @@ static int place_push(lua_State *L, struct op *op)
 {
     struct place *p = ((struct place_op *)op)->place;
     struct strand *s = op->strand;
-    struct registry_entry *entry = p->entry;
     struct breaker_waiter w = p->waiter;
+    struct failed f = {.entry = p->entry, .refused = w.verdict, .retry_ns = w.retry_ns};
     free(p);
     lua_settop(L, BASE);
     if (w.verdict == BREAKER_ADMITTED)
-        return run_body(L, s, entry, w.permit);
-    return refused(L, entry, w.verdict, w.retry_ns);
+        return run_body(L, s, f.entry, w.permit);
+    f.fallback_enabled = registry_lock(f.entry)->conf.fallback_enabled;
+    registry_unlock(f.entry, guard_now(s->task->host));
+    return refused(L, &f);
 }
 
 static const struct op_class place_class = {place_cancel, place_push};
@@ -338,7 +332,8 @@ static int enter_or_wait(lua_State *L, struct strand *s, struct registry_entry *
 {
     struct host *h = s->task->host;
     struct breaker_permit permit;
-    int64_t retry_ns = 0, now_ns = guard_now(h);
+    struct failed f = {.entry = entry};
+    int64_t now_ns = guard_now(h);
     struct place_op *o = (struct place_op *)op_new(L, sizeof(*o), &place_class);
     struct place *p = xcalloc(1, sizeof(*p));
     *p = (struct place){.waiter.woken = place_woken,
@@ -347,15 +342,15 @@ static int enter_or_wait(lua_State *L, struct strand *s, struct registry_entry *
                         .clock = loop_clock(h->loop),
                         .entry = entry,
                         .op = o};
-    enum breaker_verdict verdict =
-        breaker_enter(registry_lock(entry), now_ns, &p->waiter, &permit, &retry_ns);
+    struct breaker *b = registry_lock(entry);
+    f.refused = breaker_enter(b, now_ns, &p->waiter, &permit, &f.retry_ns);
+    f.fallback_enabled = b->conf.fallback_enabled;
     int wait_ms = p->waiter.queue_ms > 0 ? p->waiter.queue_ms : p->waiter.permit.timeout_ms;
     registry_unlock(entry, now_ns);
-    if (verdict != BREAKER_QUEUED) {
+    if (f.refused != BREAKER_QUEUED) {
         free(p);
         lua_settop(L, BASE);
-        return verdict == BREAKER_ADMITTED ? run_body(L, s, entry, permit)
-                                           : refused(L, entry, verdict, retry_ns);
+        return f.refused == BREAKER_ADMITTED ? run_body(L, s, entry, permit) : refused(L, &f);
     }
     o->place = p;
     o->timer.fn = place_too_late;
@@ -386,40 +381,41 @@ static struct registry_entry *check_entry(lua_State *L, struct host *h)
     return handle->entry;
 }
 
+/* What they mean is in lua/guards.lua. */
+static int call_with_options(lua_State *L)
+{
+    if (!lua_istable(L, BASE))
+        return fail_misuse(L, "breaker:call: fallback must be a function or a table of options");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, BASE, LUA_MULTRET, 0, lib_breaker_results);
+    return lua_gettop(L);
+}
+
 /* breaker:call(body, fallback?): body's results. Refused, failed or timed out, fallback(err) runs
  * in the caller's scope; without one the error is raised. */
 static int breaker_call(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "breaker:call");
-    struct host *h = s->task->host;
-    struct registry_entry *entry = check_entry(L, h);
+    struct failed f = {.entry = check_entry(L, s->task->host)};
+    int64_t now_ns = guard_now(s->task->host);
     struct breaker_permit permit;
-    int64_t retry_ns = 0, now_ns = guard_now(h);
     lua_settop(L, BASE);
     if (!lua_isfunction(L, 2))
         return fail_misuse(L, "breaker:call(body, fallback): body must be a function, got a %s",
                            luaL_typename(L, 2));
-    if (lua_toboolean(L, BASE) && !lua_istable(L, BASE) && !lua_isfunction(L, BASE))
-        return fail_misuse(L, "breaker:call: fallback must be a function or a table of options");
-    if (lua_istable(L, BASE)) { /* options: lua/guards.lua */
-        lua_pushvalue(L, lua_upvalueindex(1));
-        lua_insert(L, 1);
-        lua_callk(L, BASE, LUA_MULTRET, 0, lib_breaker_results);
-        return lua_gettop(L);
-    }
-    if (!lua_isfunction(L, BASE) && !lua_isnil(L, BASE) && lua_touserdata(L, BASE) != &mark)
-        return fail_misuse(L, "breaker:call(body, fallback): fallback must be a function, got a %s",
-                           luaL_typename(L, BASE));
-    struct breaker *b = registry_lock(entry);
+    int kind = lua_type(L, BASE);
+    if (kind != LUA_TFUNCTION && kind != LUA_TNIL && lua_touserdata(L, BASE) != &mark)
+        return call_with_options(L);
+    struct breaker *b = registry_lock(f.entry);
     if (b->conf.queue > 0) {
-        registry_unlock(entry, now_ns);
-        return enter_or_wait(L, s, entry);
+        registry_unlock(f.entry, now_ns);
+        return enter_or_wait(L, s, f.entry);
     }
-    enum breaker_verdict verdict = breaker_enter(b, now_ns, NULL, &permit, &retry_ns);
-    registry_unlock(entry, now_ns);
-    if (verdict != BREAKER_ADMITTED)
-        return refused(L, entry, verdict, retry_ns);
-    return run_body(L, s, entry, permit);
+    f.refused = breaker_enter(b, now_ns, NULL, &permit, &f.retry_ns);
+    f.fallback_enabled = b->conf.fallback_enabled;
+    registry_unlock(f.entry, now_ns);
+    return f.refused == BREAKER_ADMITTED ? run_body(L, s, f.entry, permit) : refused(L, &f);
 }
 
 /* breaker_fall_back(handle, error, fallback?): what call does after a failure. */

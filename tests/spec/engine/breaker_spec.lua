@@ -285,10 +285,9 @@ describe("BREAKER-5 errors", function()
   end)
 
   it("a fallback that is no function is misuse: nothing runs, nothing is swallowed", function()
-    local kinds = { ["false"] = "boolean", ["true"] = "boolean", ["'x'"] = "string", ["json.null"] = "userdata" }
-    for text, kind in pairs(kinds) do
+    for _, text in ipairs { "false", "true", "'x'", "json.null" } do
       local err = run("", try_call:format("function() error('broken') end, " .. text))
-      assert.equal("breaker:call(body, fallback): fallback must be a function, got a " .. kind, err.message)
+      assert.equal("breaker:call: fallback must be a function or a table of options", err.message)
       assert.same({ 0, 0 }, counts("FAILURE", "SUCCESS"))
     end
     assert.same({ result = 1 }, run("", try_call:format("function() return 1 end, nil")))
