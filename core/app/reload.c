@@ -5,6 +5,7 @@
 #include "app/reload.h"
 
 #include "app/app.h"
+#include "app/changes.h"
 #include "app/kept.h"
 #include "app/reload_inside.h"
 
@@ -134,17 +135,6 @@ static void abort_job(struct reloader *r, int status, const struct err *err)
     step_workers(r, WORKER_ABORT, aborted);
 }
 
-static void write_changes(struct reload_job *job, const struct store_switched *switched)
-{
-    buf_addc(&job->changes, '[');
-    for (size_t i = 0; i < switched->change_count; i++) {
-        if (i > 0)
-            buf_addc(&job->changes, ',');
-        json_text(&job->changes, switched->changes[i]);
-    }
-    buf_addc(&job->changes, ']');
-}
-
 static void do_switch(struct reloader *r)
 {
     struct reload_job *job = r->job;
@@ -161,7 +151,8 @@ static void do_switch(struct reloader *r)
         abort_job(r, err.code == ERR_CONFIG ? 422 : 500, &err);
         return;
     }
-    write_changes(job, &switched);
+    changes_write(&job->changes, &switched, &r->app->program->schema,
+                  &job->generation.program->schema);
     generation_write_files(r->live, job->generation.tree, &job->files);
     if (dry) {
         err = (struct err){0};

@@ -359,7 +359,7 @@ def field():
         assert (row["colour"], row["weight"]) == ("red", 7), row
         server.restart()
     write_files(server.scripts, {THERE: there(1)})
-    reload(server)
+    assert reload(server)["changes"] == ["hide column copies.colour", "hide column copies.weight"]
     assert "weight" not in ids(server, "/copies")[0], "a field that is no longer declared is hidden"
     write_files(server.scripts, {THERE: there(1, ', text "colour" { default = "red" }, integer "weight"')})
     assert reload(server)["changes"] == []

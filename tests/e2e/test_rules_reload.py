@@ -297,6 +297,13 @@ def dry_run():
     assert real["changes"] == answer["changes"] and real["files"] == answer["files"] and "dry_run" not in real, real
     assert shown(server) == 2
     assert reload(server, "?dry_run=true")["changes"] == []
+    write_files(server.scripts, {NOTES: NOTES_LUA.replace('integer "n"', 'integer "m"')})
+    assert set(reload(server, "?dry_run=true")["changes"]) >= {"add column notes.m integer", "hide column notes.n",
+                                                               "hide column notes.colour"}
+    reload(server)
+    write_files(server.scripts, {NOTES: NOTES_LUA})
+    assert set(reload(server)["changes"]) == {"hide column notes.m"}
+    assert reload(server, "?dry_run=true")["changes"] == []
 
 
 @case("RULES-1e list and activate: back to an older generation, kept over a restart")
