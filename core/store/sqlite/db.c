@@ -312,6 +312,11 @@ int sqlite_db_fail(const struct sqlite_conn *conn, int rc, const char *what, str
     int os = conn->db ? sqlite3_system_errno(conn->db) : 0;
     const char *text = conn->db && sqlite3_errcode(conn->db) != SQLITE_OK ? sqlite3_errmsg(conn->db)
                                                                           : sqlite3_errstr(rc);
+    if ((rc & 0xff) == SQLITE_CORRUPT) /* only some of its pages are read when it is opened */
+        return err_set(err, ERR_IO,
+                       "store: %s: moontide.db is damaged (%s); start with a backup in another "
+                       "folder",
+                       what, text);
     err_set(err, code_of(conn, rc), "store: %s: %s (%d%s%s)", what, text, rc, os ? ", " : "",
             os ? strerror(os) : "");
     return -1;

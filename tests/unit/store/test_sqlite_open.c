@@ -112,6 +112,38 @@ static void refuses_a_damaged_file(void **state)
     arena_free(a);
 }
 
+/* Nobody looks at all pages of a file that is opened. */
+static void names_a_file_found_damaged_later(void **state)
+{
+    struct fixture *f = *state;
+    char path[128], page[4096];
+    fixture_open(f);
+    int64_t id = fixture_order(f, 1);
+    fixture_close(f);
+    int64_t root = fixture_ask(f, "SELECT rootpage FROM sqlite_schema WHERE name='order.orders'");
+    snprintf(path, sizeof(path), "%s/moontide.db", f->folder);
+    FILE *file = fopen(path, "r+b");
+    memset(page, 0xff, sizeof(page));
+    assert_int_equal(fseek(file, (long)(root - 1) * (long)sizeof(page), SEEK_SET), 0);
+    assert_int_equal(fwrite(page, 1, sizeof(page), file), sizeof(page));
+    fclose(file);
+    fixture_open(f);
+    bool done = false;
+    struct store_read read = {.kind = STORE_READ_GET,
+                              .table = &f->tables[ORDERS],
+                              .id = id,
+                              .arena = f->arena,
+                              .done = fixture_read_done,
+                              .owner = &done};
+    store_read_start(f->session, &read);
+    while (!done)
+        loop_turn(f->loop);
+    assert_true(read.failed);
+    assert_int_equal(read.err.code, ERR_IO);
+    assert_non_null(strstr(read.err.message, "moontide.db is damaged (database disk image is mal"));
+    fixture_close(f);
+}
+
 static void refuses_newer_file(void **state)
 {
     struct fixture *f = *state;
@@ -427,6 +459,8 @@ int main(void)
         CLOSED("a file that is no database is refused", refuses_what_is_no_database),
         CLOSED("PATH-7f a file that was cut off is refused as damaged, by its name",
                refuses_a_damaged_file),
+        CLOSED("PATH-7f a file that is found damaged later is named, too",
+               names_a_file_found_damaged_later),
         CLOSED("a file of a newer format is refused", refuses_newer_file),
         CLOSED("RULES-3i a file of an older format is raised, so that its build refuses it from "
                "then on",
