@@ -261,8 +261,10 @@ int config_set(struct config *c, struct str path, struct str value, struct str o
         add_override(c, path, value, origin);
         return 0;
     }
-    if (s->set ? s->set(c, value, &expected) == 0 : set_number(c, &s->number, value) == 0)
+    if (s->set ? s->set(c, value, &expected) == 0 : set_number(c, &s->number, value) == 0) {
+        config_system_given(c, s->path);
         return 0;
+    }
     if (!s->set) {
         snprintf(range, sizeof(range), "a number from %lld to %lld", (long long)s->number.least,
                  (long long)s->number.most);
@@ -368,7 +370,8 @@ int config_parse(struct config *c, int argc, char **argv, struct err *err)
     c->config_file =
         arena_str(c->arena, flags.config_file.p ? flags.config_file : config_env_file());
     c->watch = flags.watch;
-    if (read_file(c, err) || config_env_apply(c, err) || config_flags_apply(c, &flags, err))
+    if (read_file(c, err) || config_env_apply(c, err) || config_flags_apply(c, &flags, err) ||
+        config_system_apply(c, err))
         return -1;
     default_data(c);
     return 0;

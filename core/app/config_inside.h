@@ -28,6 +28,11 @@ int config_flags_read(struct config_flags *f, struct arena *a, int argc, char **
 /* A wrong value of a flag is ERR_INVALID, a wrong --set is ERR_CONFIG. */
 int config_flags_apply(struct config *c, const struct config_flags *f, struct err *err);
 
+/* Notes that path was set from outside, if it is one that the system file may set. */
+void config_system_given(struct config *c, const char *path);
+/* Sets what the system file says and nobody outside has set. */
+int config_system_apply(struct config *c, struct err *err);
+
 /* MOONTIDE_CONFIG; empty if not set. */
 struct str config_env_file(void);
 /* Applies all variables MOONTIDE_*; one that is unknown is ERR_CONFIG. */

@@ -17,6 +17,7 @@ static void free_job(struct reload_job *job)
     generation_clear(&job->generation);
     buf_deinit(&job->files);
     buf_deinit(&job->changes);
+    buf_deinit(&job->later);
     buf_deinit(&job->sources);
     arena_free(job->arena);
     free(job);
@@ -135,6 +136,22 @@ static void abort_job(struct reloader *r, int status, const struct err *err)
     step_workers(r, WORKER_ABORT, aborted);
 }
 
+/* What waits for the next start, as one more of the changes. */
+static void add_later(struct reload_job *job)
+{
+    struct buf *list = &job->changes;
+    if (job->later.n == 0)
+        return;
+    if (job->request.kind != RELOAD_DRY_RUN)
+        log_event(LOG_WARN, "settings of the system file wait for the next start",
+                  LOG_S("settings", buf_str(&job->later)));
+    buf_lit(&job->later, ": from the next start on");
+    list->n--; /* the bracket */
+    buf_adds(list, list->n > 1 ? STR(",") : STR(""));
+    json_text(list, buf_str(&job->later));
+    buf_addc(list, ']');
+}
+
 static void do_switch(struct reloader *r)
 {
     struct reload_job *job = r->job;
@@ -153,6 +170,7 @@ static void do_switch(struct reloader *r)
     }
     changes_write(&job->changes, &switched, &r->app->program->schema,
                   &job->generation.program->schema);
+    add_later(job);
     generation_write_files(r->live, job->generation.tree, &job->files);
     if (dry) {
         err = (struct err){0};
@@ -188,15 +206,26 @@ static int read_tree(struct reload_job *job, const struct config *config, struct
                      arena_str(job->arena, config->system).p, ret, &job->err);
 }
 
+/* listen, data and workers are taken at a start only. */
+static void note_later(struct reload_job *job, const struct config *config, const struct tree *tree)
+{
+    for (size_t i = 0; i < tree->count; i++)
+        if (tree->files[i].folder == TREE_SYSTEM)
+            config_system_later(config, tree->files[i].source, job->arena, &job->later);
+}
+
 /* On the builder's thread. */
 static void build(void *arg)
 {
     struct reload_job *job = arg;
     struct app *a = job->reloader->app;
     struct tree *tree = NULL;
-    job->build_failed = read_tree(job, a->config, &tree) != 0 ||
-                        generation_build(&job->generation, a->config, a->code, tree,
-                                         a->worker_count, &job->err) != 0;
+    job->build_failed = read_tree(job, a->config, &tree) != 0;
+    if (!job->build_failed)
+        note_later(job, a->config, tree);
+    job->build_failed =
+        job->build_failed || generation_build(&job->generation, a->config, a->code, tree,
+                                              a->worker_count, &job->err) != 0;
     job->status = 422;
     if (!job->build_failed &&
         generation_prepare(&job->generation, a->store, job->request.kind == RELOAD_DRY_RUN,

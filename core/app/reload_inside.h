@@ -17,6 +17,7 @@ struct reload_job {
     struct buf sources; /* ACTIVATE: of the generation to go back to */
     struct generation generation;
     struct buf files, changes; /* JSON */
+    struct buf later;          /* settings of the system file that wait for the next start */
     int64_t started_ns, previous;
     int waiting; /* workers that have not answered the step */
     int status;  /* of an abort, or of building */

@@ -396,8 +396,6 @@ static void write_value(lua_State *L, int index, struct buf *out, int depth)
     luaL_checkstack(L, 6, "JSON nested too deep");
     if (out->n > BUDGET_TEXT)
         fail_raise(L, ERR_BUDGET, "more than 8 MiB of JSON");
-    if (depth > DEPTH_MAX)
-        fail_misuse(L, "a value for JSON is nested deeper than %d (or contains itself)", DEPTH_MAX);
     struct record *r;
     struct str s;
     switch (lua_type(L, index)) {
@@ -427,6 +425,9 @@ static void write_value(lua_State *L, int index, struct buf *out, int depth)
         }
         break;
     case LUA_TTABLE:
+        if (depth >= DEPTH_MAX)
+            fail_misuse(L, "a value for JSON is nested deeper than %d (or contains itself)",
+                        DEPTH_MAX);
         frozen_see(L, index);
         make_whole(L, index);
         if (is_list(L, index))

@@ -21,12 +21,16 @@
 #define VALUES_MAX 100000
 #define CHUNK "=data" /* Lua cuts long names: messages carry this, the path replaces it */
 
+static const char nothing_key = 0; /* registry */
+
 struct reader {
     const char *path;
     struct str text;
     struct arena *arena;
     struct json value;
     struct err *err;
+    const char *const *names; /* NULL: the whole table, which must be data */
+    size_t name_count;
     size_t memory; /* bytes that the state holds */
     int steps;     /* of INSTRUCTIONS_STEP each */
     size_t values;
@@ -218,16 +222,58 @@ static int copy_value(lua_State *L, struct reader *r, struct json *ret)
     }
 }
 
+/* Any name, called or indexed, is this again. */
+static int push_nothing(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &nothing_key);
+    return 1;
+}
+
+/* [-0, +1, m] */
+static void push_lenient(lua_State *L)
+{
+    static const luaL_Reg events[] = {{"__index", push_nothing},
+                                      {"__call", push_nothing},
+                                      {"__concat", push_nothing},
+                                      {NULL, NULL}};
+    lua_newtable(L);
+    luaL_newlib(L, events);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &nothing_key);
+}
+
+/* Leaves a table with the wanted members of the one on top, as far as they are plain. */
+static void pick(lua_State *L, const struct reader *r)
+{
+    lua_newtable(L);
+    for (size_t i = 0; i < r->name_count; i++) {
+        lua_pushstring(L, r->names[i]);
+        int type = lua_rawget(L, -3);
+        bool plain = type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TBOOLEAN;
+        if (!plain) {
+            lua_pop(L, 1);
+            continue;
+        }
+        lua_setfield(L, -2, r->names[i]);
+    }
+}
+
 /* Runs protected; its one result is false when err has been filled. */
 static int read_protected(lua_State *L)
 {
     struct reader *r = reader_of(L);
     if (luaL_loadbufferx(L, r->text.p, r->text.n, CHUNK, "t") != LUA_OK)
         return lua_error(L);
-    lua_newtable(L);
+    if (r->names != NULL)
+        push_lenient(L);
+    else
+        lua_newtable(L);
     lua_setupvalue(L, -2, 1); /* its _ENV: there are no globals */
     lua_call(L, 0, 1);
     lua_sethook(L, NULL, 0, 0);
+    if (r->names != NULL && lua_istable(L, -1))
+        pick(L, r);
     bool copied = lua_istable(L, -1) ? copy_value(L, r, &r->value) == 0
                                      : refuse(r, "expected a table: return { ... }") == 0;
     lua_pushboolean(L, copied);
@@ -281,4 +327,26 @@ int datafile_parse(const char *path, struct str text, struct arena *a, struct js
         return -1;
     *ret = r.value;
     return 0;
+}
+
+int datafile_peek_text(struct str text, const char *const *names, size_t count, struct arena *a,
+                       struct json *ret, struct err *err)
+{
+    struct reader r = {.path = "system", .text = text, .arena = a, .err = err, .names = names};
+    r.name_count = count;
+    if (run(&r))
+        return -1;
+    *ret = r.value;
+    return 0;
+}
+
+int datafile_peek(const char *path, const char *const *names, size_t count, struct arena *a,
+                  struct json *ret, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    int failed = file_read(path, FILE_MAX_BYTES, &text, err);
+    if (!failed)
+        failed = datafile_peek_text(buf_str(&text), names, count, a, ret, err);
+    buf_deinit(&text);
+    return failed;
 }

@@ -202,16 +202,17 @@ def gc_trick():
 def deep_json():
     server = pen("""
 if request.query.decode then return json.decode(("["):rep(65) .. ("]"):rep(65)) end
-if request.query.answer then local t = {} for _ = 1, 100000 do t = { t } end return t end
+if request.query.answer then local t = {} for _ = 1, tonumber(request.query.answer) do t = { t } end return t end
 return { ok = true }""")
     deep = "[" * 65 + "]" * 65
     json = {"Content-Type": "application/json"}
     for path, body in [("/bad", deep), ("/notes", deep), ("/bad", "[" * 500000)]:
         answer = server.request("POST", path, body.encode(), json)
         assert 400 <= answer.status <= 500 and "deep" in answer.json["message"], answer
-    for path in ["/bad?decode=1", "/bad?answer=1"]:
+    for path in ["/bad?decode=1", "/bad?answer=100000", "/bad?answer=64"]:
         answer = server.request("POST", path)
         assert 400 <= answer.status <= 500 and "deep" in answer.json["message"], answer
+    assert server.request("POST", "/bad?answer=63").status == 200
     assert_good(server)
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, case, command, eventually, main, temp_dir, write_files  # noqa: E402
+from harness import Server, binary, case, command, eventually, main, temp_dir, write_files  # noqa: E402
 from wire import row_of, split_address  # noqa: E402
 
 SYSTEM = "systems/lab.lua"
@@ -591,6 +591,39 @@ def system_file():
     reload(server)
     assert server.request("GET", "/greet").status == 404
     assert shown(server) == 1
+
+
+LISTENS = """local more = use "lib.more"
+return { listen = "127.0.0.1:0", data = "%s", workers = %d, config = { n = more.n },
+  services = { lab = {} }, gateway = { routes = { { path = "/**", service = "lab", guard = function() end } } } }
+"""
+
+
+@case("RULES-1a the system file's listen, data and workers hold from a start on; flags overrule them; a reload says that they wait")
+def process_settings():
+    folder, data = temp_dir(), os.path.join(temp_dir(), "elsewhere")
+    write_files(folder, {"systems/lab.lua": LISTENS % (data, 3), "lib/more.lua": "return { n = 1 }\n"})
+    server = Server("lab", scripts=folder, start=False)
+    server.argv = lambda: [binary(), "run", "lab", "--scripts", folder, "--admin", "127.0.0.1:0", *server.args]
+    server.data = data
+    server.start()
+    status = server.admin("GET", "/admin/status").json
+    assert status["workers"] == 3 and status["store"]["folder"] == data and not status["gateway"].endswith(":8088"), status
+    assert server.admin("POST", "/admin/reload").json["changes"] == []
+    write_files(folder, {"systems/lab.lua": LISTENS % (data + "-2", 2)})
+    for path in ("/admin/reload?dry_run=true", "/admin/reload"):
+        assert server.admin("POST", path).json["changes"] == ["data, workers: from the next start on"]
+    assert server.wait_log(level="warn", msg="settings of the system file wait for the next start")["settings"] == "data, workers"
+    assert server.admin("GET", "/admin/status").json["workers"] == 3
+    server.stop()
+    server.args, server.data = ["--workers", "1"], data + "-2"
+    server.start()
+    status = server.admin("GET", "/admin/status").json
+    assert status["workers"] == 1 and status["store"]["folder"] == data + "-2", status
+    server.stop()
+    write_files(folder, {"systems/lab.lua": LISTENS % (data, 65)})
+    code, _, said = command("check", "lab", "--scripts", folder)
+    assert code == 78 and "systems/lab.lua: workers: expected a number from 1 to 64" in said, (code, said)
 
 
 @case("RULES-1a a timer that is due when its event is no longer declared is dropped with a warning")

@@ -440,7 +440,7 @@ function declare.new()
 end
 
 local system_options = { services = "table", breakers = "table", config = "table", json = "table", try = "table",
-  http = "table", gateway = "table" }
+  http = "table", gateway = "table", listen = "string", data = "string", workers = "number" }
 
 local function allowed_hosts(at, http)
   check_options("http", at, http, { allow = "table" })

@@ -131,6 +131,22 @@ static void memory_is_bounded(void **state)
     assert_refused(f, STR("local function f() return 1 + f() end return f()"), 0, "memory");
 }
 
+static void a_peek_passes_over_all_but_what_is_wanted(void **state)
+{
+    static const char *const names[] = {"listen", "workers", "data"};
+    struct fixture *f = *state;
+    struct str text = STR("local x, y = use 'lib.x', breaker('p').timeout .. 's'\n"
+                          "return { workers = 3, data = x, listen = 'a:1', more = y, f = print,\n"
+                          "  gateway = { routes = { { guard = function() end } } } }");
+    assert_int_equal(datafile_peek_text(text, names, 3, f->arena, &f->value, &f->err), 0);
+    assert_int_equal(f->value.count, 2);
+    assert_true(str_eq(json_find(&f->value, STR("listen"))->s, STR("a:1")));
+    assert_int_equal(json_find(&f->value, STR("workers"))->i, 3);
+    text = STR("for i in use do end return {}");
+    assert_int_equal(datafile_peek_text(text, names, 3, f->arena, &f->value, &f->err), -1);
+    assert_int_equal(datafile_peek(f->path, names, 3, f->arena, &f->value, &f->err), -1);
+}
+
 static void a_missing_file_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -150,6 +166,7 @@ int main(void)
         CASE(a_table_in_itself_is_refused),
         CASE(an_endless_loop_is_stopped_with_its_line),
         CASE(memory_is_bounded),
+        CASE(a_peek_passes_over_all_but_what_is_wanted),
         CASE(a_missing_file_is_named),
     };
     return cmocka_run_group_tests_name("script/datafile", tests, NULL, NULL);
