@@ -194,7 +194,7 @@ def letter_retry():
     assert server.admin("POST", "/admin/letters/999/retry").status == 404
 
 
-@case("PATH-4h a failing event is tried again after a pause and holds up its own key only, also over kill -9")
+@case("PATH-4h a failing event is tried again after a pause and holds up its own key only, also over kill -9 (G4)")
 def held():
     server = desk()
     wish(server, "ann", "patience")
