@@ -338,8 +338,11 @@ struct strand *strand_check_effect(lua_State *L, const char *word)
 
 struct strand *strand_check_wait(lua_State *L, const char *word)
 {
-    struct strand *s = strand_check_effect(L, word);
-    if (s->unwinding != NULL || !lua_isyieldable(L) || s->task->host->unyieldable > 0)
+    struct host *h = host_of(L);
+    struct strand *s = h != NULL ? h->current : NULL;
+    if (s == NULL || s->in_view)
+        strand_check_effect(L, word); /* raises */
+    if (s->unwinding != NULL || !lua_isyieldable(L) || h->unyieldable > 0)
         luaL_error(L,
                    "%s may have to wait and cannot be used here (inside a sort or gsub callback, a "
                    "metamethod "

@@ -257,7 +257,7 @@ def milliseconds(pair):
     return "not reported" if pair is None else f"{pair[0]:.2f} / {pair[1]:.2f} ms"
 
 
-BREAKER_LOOPS = {"pcall": 400_000, "closed": 300_000, "open": 40_000, "refused": 15_000}
+BREAKER_LOOPS = {"pcall": 400_000, "closed": 300_000, "open": 120_000, "refused": 15_000}
 
 
 def measure_breakers(server):

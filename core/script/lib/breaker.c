@@ -111,12 +111,13 @@ static int run_fallback(lua_State *L, const struct failed *f)
 static int fall_back(lua_State *L, const struct failed *f)
 {
     assert(lua_gettop(L) == BASE + 1);
-    if (lua_touserdata(L, BASE) == &mark) { /* one try of several: lua/guards.lua goes on */
+    int kind = lua_type(L, BASE);
+    if (kind == LUA_TLIGHTUSERDATA) { /* one try of several: lua/guards.lua goes on */
         lua_pushboolean(L, false);
         lua_insert(L, -2);
         return 2;
     }
-    if (!lua_isfunction(L, BASE))
+    if (kind != LUA_TFUNCTION)
         return thrown(L, f, BREAKER_EVENT_FALLBACK_MISSING, LIB_BREAKER_MISSING);
     if (!f->fallback_enabled)
         return thrown(L, f, BREAKER_EVENT_FALLBACK_DISABLED, LIB_BREAKER_DISABLED);
@@ -225,7 +226,6 @@ static int run_body(lua_State *L, struct strand *s, struct registry_entry *entry
 
 static int refused(lua_State *L, const struct failed *f)
 {
-    lua_settop(L, BASE);
     if (f->fallback_enabled && lua_isfunction(L, BASE) && !fallback_takes_error(L))
         lua_pushnil(L);
     else
