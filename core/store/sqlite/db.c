@@ -230,8 +230,8 @@ void sqlite_db_init(void)
 }
 
 /* Byte 18 of a file says whether it ever had a WAL: this is durable before one is begun, and a
- * backup says no. The WAL is looked at first, so that one that another process begins meanwhile is
- * not taken for foreign. */
+ * backup says no; SQLite throws a WAL away whose file is missing or empty. The WAL is looked at
+ * first, so that one that another process begins meanwhile is not taken for foreign. */
 int sqlite_db_check_wal(struct store *s, struct err *err)
 {
     struct stat st;
@@ -244,7 +244,12 @@ int sqlite_db_check_wal(struct store *s, struct err *err)
     if (fd >= 0)
         close(fd);
     int failed = 0;
-    if (whole && memcmp(head, "SQLite format 3", 16) == 0 && head[18] == 1)
+    if (there && !whole)
+        failed = err_set(err, ERR_CONFIG,
+                         "%s is there and %s is missing or empty: put back both of them, or start "
+                         "with a backup in another folder",
+                         wal.p, s->path);
+    else if (whole && memcmp(head, "SQLite format 3", 16) == 0 && head[18] == 1)
         failed = err_set(err, ERR_CONFIG,
                          "%s is not of %s, which is a backup: put the backup into an empty folder, "
                          "or remove what begins with moontide.db- here",

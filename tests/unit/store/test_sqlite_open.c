@@ -216,6 +216,29 @@ static void refuses_a_backup_beside_a_foreign_wal(void **state)
     arena_free(a);
 }
 
+static void refuses_a_wal_without_its_file(void **state)
+{
+    struct fixture *f = *state;
+    char file[128], wal[160], kept[128], kept_wal[128];
+    snprintf(file, sizeof(file), "%s/moontide.db", f->folder);
+    snprintf(wal, sizeof(wal), "%s-wal", file);
+    snprintf(kept, sizeof(kept), "%s/kept", f->folder);
+    snprintf(kept_wal, sizeof(kept_wal), "%s/kept-wal", f->folder);
+    fixture_open(f);
+    fixture_order(f, 1);
+    copy_file(file, kept);
+    copy_file(wal, kept_wal);
+    fixture_close(f);
+    assert_int_equal(rename(kept_wal, wal), 0);
+    assert_int_equal(unlink(file), 0);
+    expect_refused(f, "is missing or empty");
+    fclose(fopen(file, "w"));
+    expect_refused(f, "is missing or empty");
+    assert_int_equal(rename(kept, file), 0);
+    fixture_open(f); /* and both were left alone */
+    assert_int_equal(fixture_count(f, ORDERS), 1);
+}
+
 static void makes_the_folder(void **state)
 {
     struct fixture *f = *state;
@@ -468,6 +491,8 @@ int main(void)
         CLOSED("an empty file becomes a store", empty_file_becomes_a_store),
         CLOSED("SHOP-7j a backup put beside the WAL of another file is refused and left alone",
                refuses_a_backup_beside_a_foreign_wal),
+        CLOSED("PATH-7f a WAL whose file is missing or empty is refused and left alone",
+               refuses_a_wal_without_its_file),
         CLOSED("the folder is made", makes_the_folder),
         CLOSED("a second process is refused", locks_the_folder),
         OPEN("every connection has its pragmas", pragmas_are_set),
