@@ -15,129 +15,19 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Where a call's stack begins: handle, body, fallback. */
-#define BASE 3
+/* Where a call's stack begins. */
+#define BASE LIB_BREAKER_BASE
 
 /* Its address: no other userdata is it, or begins with it. */
 static const char mark = 0;
 
-/* ---- fallbacks ---- */
-
-/* How a call failed, from the report to the end of its fallback. */
-struct failed {
-    struct registry_entry *entry;
-    int64_t started_ns; /* 0: it had not begun */
-    bool fallback_enabled;
-    enum breaker_verdict refused; /* ADMITTED: it was not */
-    int64_t retry_ns;
-};
-
-static void push_refusal(lua_State *L, const struct failed *f)
-{
-    lib_breaker_push_refusal(L, registry_name(f->entry), f->refused,
-                             (f->retry_ns + NS_PER_MS - 1) / NS_PER_MS);
-}
-
-/* What failed is told after all: where no error was made there is nil at BASE + 1. */
-static void need_error(lua_State *L, const struct failed *f)
-{
-    if (!lua_isnil(L, BASE + 1))
-        return;
-    push_refusal(L, f);
-    lua_replace(L, BASE + 1);
-}
-
-static int thrown(lua_State *L, const struct failed *f, enum breaker_event event,
-                  enum lib_breaker_end end)
-{
-    int64_t now_ns = guard_now(host_of(L));
-    breaker_thrown(registry_lock(f->entry), now_ns, f->started_ns, event);
-    registry_unlock(f->entry, now_ns);
-    lib_breaker_push_end(L, registry_name(f->entry), end);
-    return lua_error(L);
-}
-
-static void end_fallback(struct guard *g, enum breaker_event event)
-{
-    int64_t now_ns = guard_over(g);
-    breaker_fallback_leave(registry_lock(g->entry), now_ns, g->permit.started_ns, event);
-    registry_unlock(g->entry, now_ns);
-    guard_leave(g);
-}
-
-/* Stack: BASE, the error, then the fallback's results or its error. */
-static int fallback_over(lua_State *L, int status, lua_KContext context)
-{
-    struct guard *g = (struct guard *)context;
-    struct failed f = {.entry = g->entry, .refused = g->refused, .retry_ns = g->retry_ns};
-    bool ok = status == LUA_OK || status == LUA_YIELD;
-    bool unwinding = guard_is_unwinding(L);
-    end_fallback(g, ok          ? BREAKER_EVENT_FALLBACK_SUCCESS
-                    : unwinding ? BREAKER_EVENT_CANCELLED
-                                : BREAKER_EVENT_FALLBACK_FAILURE);
-    if (ok)
-        return lua_gettop(L) - BASE - 1;
-    if (unwinding)
-        return lua_error(L);
-    need_error(L, &f);
-    lib_breaker_push_end(L, registry_name(f.entry), LIB_BREAKER_FAILED);
-    return lua_error(L);
-}
-
-/* Does the function at BASE take an error? If not, none is made for it. */
-static bool fallback_takes_error(lua_State *L)
-{
-    lua_Debug ar;
-    lua_pushvalue(L, BASE);
-    lua_getinfo(L, ">u", &ar);
-    return ar.nparams > 0 || ar.isvararg;
-}
-
-static int run_fallback(lua_State *L, const struct failed *f)
-{
-    struct guard *g = guard_enter(L, host_of(L)->current, f->entry,
-                                  (struct breaker_permit){.started_ns = f->started_ns});
-    g->is_fallback = true;
-    g->refused = f->refused;
-    g->retry_ns = f->retry_ns;
-    lua_pushvalue(L, BASE);
-    lua_pushvalue(L, BASE + 1);
-    return fallback_over(L, lua_pcallk(L, 1, LUA_MULTRET, 0, (lua_KContext)g, fallback_over),
-                         (lua_KContext)g);
-}
-
-/* With the error value at BASE + 1: the fallback's results, or an error that says why there are
- * none. */
-static int fall_back(lua_State *L, const struct failed *f)
-{
-    assert(lua_gettop(L) == BASE + 1);
-    int kind = lua_type(L, BASE);
-    if (kind == LUA_TLIGHTUSERDATA) { /* one try of several: lua/guards.lua goes on */
-        lua_pushboolean(L, false);
-        lua_insert(L, -2);
-        return 2;
-    }
-    if (kind != LUA_TFUNCTION)
-        return thrown(L, f, BREAKER_EVENT_FALLBACK_MISSING, LIB_BREAKER_MISSING);
-    if (!f->fallback_enabled)
-        return thrown(L, f, BREAKER_EVENT_FALLBACK_DISABLED, LIB_BREAKER_DISABLED);
-    int64_t now_ns = guard_now(host_of(L));
-    bool entered = breaker_fallback_enter(registry_lock(f->entry), now_ns);
-    registry_unlock(f->entry, now_ns);
-    if (!entered) {
-        need_error(L, f);
-        lib_breaker_push_end(L, registry_name(f->entry), LIB_BREAKER_REJECTED);
-        return lua_error(L);
-    }
-    return run_fallback(L, f);
-}
-
 /* ---- the body ---- */
 
 /* The end of the body for the breaker; the guard is gone. */
-static struct failed report(struct guard *g, int64_t now_ns, enum breaker_outcome outcome)
+static struct lib_breaker_failed report(struct guard *g, int64_t now_ns,
+                                        enum breaker_outcome outcome)
 {
-    struct failed f = {.entry = g->entry, .started_ns = g->permit.started_ns};
+    struct lib_breaker_failed f = {.entry = g->entry, .started_ns = g->permit.started_ns};
     struct breaker *b = registry_lock(g->entry);
     f.fallback_enabled = b->conf.fallback_enabled;
     breaker_leave(b, now_ns, g->permit, outcome);
@@ -161,10 +51,10 @@ static int timed_out(lua_State *L, struct strand *s, struct guard *g, int64_t no
     s->unwinding = NULL;
     drop_writes(s, g);
     guard_tell_cancelled(g);
-    struct failed f = report(g, now_ns, BREAKER_TIMEOUT);
+    struct lib_breaker_failed f = report(g, now_ns, BREAKER_TIMEOUT);
     lua_settop(L, BASE);
     lib_breaker_push_reason(L, registry_name(f.entry), ERR_TIMEOUT, LIB_BREAKER_TIMED_OUT);
-    return fall_back(L, &f);
+    return lib_breaker_fall_back(L, &f);
 }
 
 static bool is_bad_request(lua_State *L)
@@ -187,13 +77,13 @@ static int body_failed(lua_State *L, struct strand *s, struct guard *g, int64_t 
     enum breaker_outcome outcome = is_bad_request(L) ? BREAKER_BAD_REQUEST : BREAKER_FAILURE;
     if (g->judged)
         outcome = g->outcome;
-    struct failed f = report(g, now_ns, outcome);
+    struct lib_breaker_failed f = report(g, now_ns, outcome);
     if (outcome != BREAKER_FAILURE)
         return lua_error(L); /* as it is: the fallback is not for it */
     lib_breaker_add_reason(L, registry_name(f.entry));
     lua_copy(L, -1, BASE + 1);
     lua_settop(L, BASE + 1);
-    return fall_back(L, &f);
+    return lib_breaker_fall_back(L, &f);
 }
 
 static int body_over(lua_State *L, int status, lua_KContext context)
@@ -222,15 +112,6 @@ static int run_body(lua_State *L, struct strand *s, struct registry_entry *entry
     lua_pushvalue(L, 2);
     return body_over(L, lua_pcallk(L, 0, LUA_MULTRET, 0, (lua_KContext)g, body_over),
                      (lua_KContext)g);
-}
-
-static int refused(lua_State *L, const struct failed *f)
-{
-    if (f->fallback_enabled && lua_isfunction(L, BASE) && !fallback_takes_error(L))
-        lua_pushnil(L);
-    else
-        push_refusal(L, f);
-    return fall_back(L, f);
 }
 
 /* ---- waiting for a place ---- */
@@ -315,14 +196,14 @@ static int place_push(lua_State *L, struct op *op)
     struct place *p = ((struct place_op *)op)->place;
     struct strand *s = op->strand;
     struct breaker_waiter w = p->waiter;
-    struct failed f = {.entry = p->entry, .refused = w.verdict, .retry_ns = w.retry_ns};
+    struct lib_breaker_failed f = {.entry = p->entry, .refused = w.verdict, .retry_ns = w.retry_ns};
     free(p);
     lua_settop(L, BASE);
     if (w.verdict == BREAKER_ADMITTED)
         return run_body(L, s, f.entry, w.permit);
     f.fallback_enabled = registry_lock(f.entry)->conf.fallback_enabled;
     registry_unlock(f.entry, guard_now(s->task->host));
-    return refused(L, &f);
+    return lib_breaker_refused(L, &f);
 }
 
 static const struct op_class place_class = {place_cancel, place_push};
@@ -332,7 +213,7 @@ static int enter_or_wait(lua_State *L, struct strand *s, struct registry_entry *
 {
     struct host *h = s->task->host;
     struct breaker_permit permit;
-    struct failed f = {.entry = entry};
+    struct lib_breaker_failed f = {.entry = entry};
     int64_t now_ns = guard_now(h);
     struct place_op *o = (struct place_op *)op_new(L, sizeof(*o), &place_class);
     struct place *p = xcalloc(1, sizeof(*p));
@@ -350,7 +231,8 @@ static int enter_or_wait(lua_State *L, struct strand *s, struct registry_entry *
     if (f.refused != BREAKER_QUEUED) {
         free(p);
         lua_settop(L, BASE);
-        return f.refused == BREAKER_ADMITTED ? run_body(L, s, entry, permit) : refused(L, &f);
+        return f.refused == BREAKER_ADMITTED ? run_body(L, s, entry, permit)
+                                             : lib_breaker_refused(L, &f);
     }
     o->place = p;
     o->timer.fn = place_too_late;
@@ -397,7 +279,7 @@ static int call_with_options(lua_State *L)
 static int breaker_call(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "breaker:call");
-    struct failed f = {.entry = check_entry(L, s->task->host)};
+    struct lib_breaker_failed f = {.entry = check_entry(L, s->task->host)};
     int64_t now_ns = guard_now(s->task->host);
     struct breaker_permit permit;
     lua_settop(L, BASE);
@@ -415,19 +297,20 @@ static int breaker_call(lua_State *L)
     f.refused = breaker_enter(b, now_ns, NULL, &permit, &f.retry_ns);
     f.fallback_enabled = b->conf.fallback_enabled;
     registry_unlock(f.entry, now_ns);
-    return f.refused == BREAKER_ADMITTED ? run_body(L, s, f.entry, permit) : refused(L, &f);
+    return f.refused == BREAKER_ADMITTED ? run_body(L, s, f.entry, permit)
+                                         : lib_breaker_refused(L, &f);
 }
 
 /* breaker_fall_back(handle, error, fallback?): what call does after a failure. */
 static int core_fall_back(lua_State *L)
 {
     struct strand *s = strand_check_wait(L, "breaker:call");
-    struct failed f = {.entry = check_entry(L, s->task->host)};
+    struct lib_breaker_failed f = {.entry = check_entry(L, s->task->host)};
     lua_settop(L, BASE);
     lua_pushvalue(L, 2);
     f.fallback_enabled = registry_lock(f.entry)->conf.fallback_enabled;
     registry_unlock(f.entry, guard_now(s->task->host));
-    return fall_back(L, &f);
+    return lib_breaker_fall_back(L, &f);
 }
 
 /* ---- inside a body ---- */

@@ -2,11 +2,14 @@
 #pragma once
 
 #include "breaker/breaker.h"
+#include "breaker/registry.h"
 #include "script/fail.h"
 
-/* The errors of breakers: why a call did not give what its body returns, in Hystrix' words. For
- * lib/breaker.c. */
+/* What is inside of breaker:call: fallbacks, and errors that say in Hystrix' words why a call did
+ * not give what its body returns. For lib/breaker*.c. */
 
+/* Where a call's stack begins: handle, body, fallback. */
+#define LIB_BREAKER_BASE 3
 #define LIB_BREAKER_TIMED_OUT "timed-out"
 #define LIB_BREAKER_METATABLE "moontide.breaker"
 
@@ -18,6 +21,21 @@ enum lib_breaker_end {
     LIB_BREAKER_REJECTED
 };
 
+/* How a call failed, from the report to the end of its fallback. */
+struct lib_breaker_failed {
+    struct registry_entry *entry;
+    int64_t started_ns; /* 0: it had not begun */
+    bool fallback_enabled;
+    enum breaker_verdict refused; /* ADMITTED: it was not */
+    int64_t retry_ns;
+};
+
+/* With the error value at LIB_BREAKER_BASE + 1: the fallback's results, or an error that says why
+ * there are none. [-0, +n, v] */
+int lib_breaker_fall_back(lua_State *L, const struct lib_breaker_failed *f);
+/* The same for a call that was not let through, with the stack up to LIB_BREAKER_BASE: no error is
+ * made for a fallback that takes none. [-0, +n, v] */
+int lib_breaker_refused(lua_State *L, const struct lib_breaker_failed *f);
 /* Pushes an error value: "payment timed-out.", with breaker and reason. [-0, +1, m] */
 void lib_breaker_push_reason(lua_State *L, struct str name, enum err_code code, const char *reason);
 /* The same for a call that was not let through. [-0, +1, m] */
