@@ -161,26 +161,36 @@ function dispatch.route(route, params, service, correlation_id)
   return status, "application/json;charset=UTF-8", core.json.encode(value), headers
 end
 
--- Some tables have a member `body` that is made when it is looked at: by name, by pairs, or by JSON (__lazy).
+-- Some tables have a member `body` that is made when it is looked at: by name, by pairs, or by JSON (__lazy). Until then
+-- they keep what makes it; one metatable for all, since every call of a sibling makes two or three of them.
+local maker = {}
+
+local function lazy_member(holder, key)
+  local make = key == "body" and rawget(holder, maker)
+  if not make then return nil end
+  rawset(holder, maker, nil)
+  local body = make()
+  rawset(holder, "body", body)
+  return body
+end
+
 local function next_with_body(holder)
   local _ = holder.body
   return next, holder, nil
 end
 
-local function lazy_body(make)
-  return { __lazy = "body", __pairs = next_with_body, __index = function(holder, key)
-    if key ~= "body" then return nil end
-    local body = make()
-    rawset(holder, "body", body)
-    return body
-  end }
+local lazy_mark = { __lazy = "body", __index = lazy_member, __pairs = next_with_body }
+
+local function lazy(holder, make)
+  holder[maker] = make
+  return setmetatable(holder, lazy_mark)
 end
 
 -- What a sibling's call gets, of a row or a JSON text.
 local function lazy_answer(status, headers, row, base, text)
-  return setmetatable({ status = status, headers = headers }, lazy_body(function()
+  return lazy({ status = status, headers = headers }, function()
     return core.json.decode(row and core.hal(row, base) or text)
-  end))
+  end)
 end
 
 -- Headers are found however they are spelled.
@@ -270,26 +280,24 @@ function dispatch.view(view, event, meta)
 end
 
 -- What a sibling sent belongs to the sibling: the callee gets a copy, when it looks, as it would over the network.
-local function with_copy_of(body)
+local function copy_of(body)
   local copied
-  return lazy_body(function()
+  return function()
     local kind = type(body)
     if copied == nil then
       copied = (kind == "table" or kind == "userdata") and core.json.decode(core.json.encode(body)) or body
     end
     return copied
-  end)
+  end
 end
 
 -- A call of a sibling, already inside its scope. call: { kind, method, path, query, query_text, base, finder, body,
 -- params, service, correlation_id }; declared: the resource or route.
 function dispatch.joined(call, declared)
   if call.kind == "merge" and call.body == nil then call.body = {} end
-  local body_mark = with_copy_of(call.body)
-  local request = setmetatable({ method = call.method, path = call.path, query = call.query,
-    headers = call.headers }, body_mark)
-  local context = setmetatable({ service = call.service, correlation_id = call.correlation_id, request = request },
-    body_mark)
+  local body = copy_of(call.body)
+  local request = lazy({ method = call.method, path = call.path, query = call.query, headers = call.headers }, body)
+  local context = lazy({ service = call.service, correlation_id = call.correlation_id, request = request }, body)
   local run = joined[call.kind]
   if not run then core.fail(404, ("%s is not for services"):format(call.path)) end
   return run(call, declared, context, math.tointeger(tonumber(call.params[1])))
