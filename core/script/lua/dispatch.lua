@@ -161,7 +161,7 @@ function dispatch.route(route, params, service, correlation_id)
   return status, "application/json;charset=UTF-8", core.json.encode(value), headers
 end
 
--- Some tables have a member `body` that is made when it is looked at: by name, by pairs, or by JSON (__lazy). Until then
+-- Some tables have a member `body` that is made when it is looked at: by name, by pairs, or by JSON (__lazy). Till then
 -- they keep what makes it; one metatable for all, since every call of a sibling makes two or three of them.
 local maker = {}
 
