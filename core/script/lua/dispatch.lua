@@ -4,6 +4,8 @@ local core = ...
 
 local dispatch = {}
 
+local JSON_TYPE, TEXT_TYPE = "application/json;charset=UTF-8", "text/plain;charset=UTF-8"
+
 -- A guard may look at a request whose body cannot be read.
 local request_mark = {
   __index = function(request, key)
@@ -157,8 +159,8 @@ function dispatch.route(route, params, service, correlation_id)
     status, headers, value = value.status, value.headers, value.body
   end
   if value == nil then return status, "", "", headers end
-  if type(value) == "string" then return status, "text/plain;charset=UTF-8", value, headers end
-  return status, "application/json;charset=UTF-8", core.json.encode(value), headers
+  if type(value) == "string" then return status, TEXT_TYPE, value, headers end
+  return status, JSON_TYPE, core.json.encode(value), headers
 end
 
 -- Some tables have a member `body` that is made when it is looked at: by name, by pairs, or by JSON (__lazy). Till then
@@ -188,6 +190,7 @@ end
 
 -- What a sibling's call gets, of a row or a JSON text.
 local function lazy_answer(status, headers, row, base, text)
+  headers["content-type"] = rawget(headers, "content-type") or JSON_TYPE
   return lazy({ status = status, headers = headers }, function()
     return core.json.decode(row and core.hal(row, base) or text)
   end)
@@ -213,8 +216,10 @@ local function answer(value)
     value, status, headers = value.body, value.status, value.headers
   end
   headers = headers_of(headers)
-  if value == nil or type(value) == "string" then
-    return { status = status, headers = headers, body = value or "" }
+  if value == nil then return { status = status, headers = headers, body = "" } end
+  if type(value) == "string" then
+    headers["content-type"] = rawget(headers, "content-type") or TEXT_TYPE
+    return { status = status, headers = headers, body = value }
   end
   return lazy_answer(status, headers, nil, nil, core.json.encode(value))
 end

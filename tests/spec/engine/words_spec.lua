@@ -246,9 +246,22 @@ describe("PATH-5f answers of siblings", function()
     assert.equal("http://a/items/1", found.made.headers.location)
     for _, answer in ipairs { found.made, found.one } do
       assert.equal("x", answer.body.name)
+      assert.equal("application/json;charset=UTF-8", answer.headers["content-type"])
       assert.equal(nil, answer.row)
       assert.equal(nil, answer.base)
     end
+  end)
+
+  it("tell their type, as over the network; the route's own goes before it", function()
+    local function type_of(returned)
+      return go(([[
+        if request.params.id == "2" then return %s end
+        return http.post("http://a/go/2").headers["Content-Type"] ]]):format(returned)).text
+    end
+    assert.equal("text/plain;charset=UTF-8", type_of '"x"')
+    assert.equal("application/json;charset=UTF-8", type_of "{ 1 }")
+    assert.equal("text/csv", type_of 'response(200, "a;b", { ["Content-Type"] = "text/csv" })')
+    assert.equal("", type_of "nil")
   end)
 
   it("of a collection and of a route too, and so is the request that the route got", function()
