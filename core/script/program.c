@@ -208,6 +208,9 @@ static void read_event(lua_State *L, int at, struct program *p, int number)
     e->key_name = text_of(L, at, "key_name", a);
     e->fields = read_fields(L, at, e->name, a, &e->field_count);
     e->key_field = store_event_field(e, text_of(L, at, "key_field", a));
+    lua_getfield(L, at, "retention");
+    e->retention_ms = lua_tointeger(L, -1); /* checked */
+    lua_pop(L, 1);
     p->schema.events[number] = e;
     p->event_shapes[number] = (struct record_shape){e->name, {NULL, 0}, e->fields, e->field_count};
 }

@@ -40,6 +40,7 @@ struct event_type {
     int key_field;
     struct field *fields;
     int field_count;
+    int64_t retention_ms; /* older ones that nobody needs go from the log; 0: they stay */
 };
 
 struct store_schema {

@@ -60,6 +60,7 @@ local breaker_handle = {}
 ---@class event_options
 ---@field fields? table
 ---@field key? table
+---@field retention? string|number
 ---@field service? string
 
 ---@class field_options

@@ -802,6 +802,10 @@ def setting(old, new):
     return {SYSTEM: SETTINGS.replace(old, new)}
 
 
+def kept_for(time):
+    return NOTES_LUA.replace("integer \"id\", text \"what\" } }", f"integer \"id\", text \"what\" }},\n    retention = {time} }}")
+
+
 def shelf(old, new):
     assert old in SHELF
     return {"policies/lab/shelf.lua": SHELF.replace(old, new)}
@@ -859,6 +863,17 @@ WRONG += [
     ("a type of other languages", {NOTES: NOTES_LUA.replace('integer "n"', 'int "n"')}, NOTES, 6,
      ["`int`", 'write integer "name"']),
     ("string for text", {NOTES: NOTES_LUA.replace('integer "n"', 'string "n"')}, NOTES, 6, ["`string`", 'write text "name"']),
+    ("a retention of nothing", {NOTES: kept_for("0")}, NOTES, 3, ['event "Noted"', "retention", "above 0", '"30d"']),
+    ("a negative retention", {NOTES: kept_for("-1")}, NOTES, 3, ["retention", "above 0"]),
+    ("a retention that is no duration", {NOTES: kept_for('"30 days"')}, NOTES, 3, ["retention", "duration"]),
+    ("a retention of another type", {NOTES: kept_for("true")}, NOTES, 3, ["retention", "string", "number"]),
+    ("a retention that is misspelt", {NOTES: kept_for('"30d"').replace("retention", "retentoin")}, NOTES, 3,
+     ["retentoin", "retention"]),
+    ("a retention of what a view in memory is made of", {**setting("clerk = {}", 'clerk = { store = "memory" }'),
+     NOTES: kept_for('"30d"').replace('resource "copies" { service = "clerk"', 'resource "copies" { service = "lab"'),
+     "policies/lab/shelf.lua": SHELF}, NOTES, 3,
+     ['event "Noted"', 'view "shelf" (scripts/policies/lab/shelf.lua:1)', "kept in memory", "take the retention away",
+      'store = "sqlite"']),
     ("a resource among policies", {"policies/lab/z.lua": 'return resource "slips" {\n  service = "lab", '
      'fields = { text "what" },\n}\n'}, "policies/lab/z.lua", 1, ["its place is scripts/routes/lab/z.lua"]),
 ]

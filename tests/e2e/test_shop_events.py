@@ -9,7 +9,8 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from harness import Server, at_end, binary, case, environment, eventually, main, stream_lines  # noqa: E402
+from harness import Server, at_end, binary, case, environment, eventually, main, stream_lines, temp_dir, \
+    write_files  # noqa: E402
 
 ORDER = {"bookId": 10, "qty": 1, "customerId": 1002}
 SSE, CLOUD = {"Accept": "text/event-stream"}, {"Accept": "application/cloudevents+json"}
@@ -154,6 +155,80 @@ def follow_wrong():
     server.stop()
     nobody = Follow(server)
     assert nobody.process.wait(30) == 4 and f"no server runs in {server.data}" in nobody.text(nobody.err)
+
+
+KEEPS = {
+    "systems/keeps.lua": "return { services = { front = {}, back = {}, aside = {} } }\n",
+    "routes/keeps/front.lua": """return {
+  event "Seen" { service = "front", key = { name = "name" }, fields = { text "name" }, retention = 1 },
+  event "Rang" { service = "front", key = { name = "name" }, fields = { text "name" }, retention = "1ms" },
+  resource "copies" { service = "back", fields = { text "name", integer "seq" } },
+  resource "moods" { service = "back", fields = { text "mood" } },
+  resource "ticks" { service = "front", fields = { text "name" } },
+  resource "rings" { service = "aside", fields = { text "name", integer "seq" } },
+  route "emit" { service = "front", method = "POST", path = "/emit/{type}/{name}", handle = function(request)
+    bus.emit(request.params.type, { name = request.params.name })
+  end },
+}
+""",
+    "policies/keeps/back.lua": """return policy "back copies" { service = "back", on = "Seen",
+  handle = function(event, meta)
+    if store.count("moods") == 0 then
+      if event.name == "letter" then fail(400, "not in this mood") end
+      if event.name == "held" then error("not yet") end
+    end
+    store.create("copies", { name = event.name, seq = meta.seq })
+  end }
+""",
+    "policies/keeps/aside.lua": """return policy "aside rings" { service = "aside", on = "Rang",
+  handle = function(event, meta) store.create("rings", { name = event.name, seq = meta.seq }) end }
+""",
+}
+
+
+@case("G10 events go with their retention; unread, held and dead ones stay, over kills too; no number comes again")
+def retention():
+    folder = temp_dir()
+    write_files(folder, KEEPS)
+    server = Server("keeps", scripts=folder)
+
+    def emit(*paths):
+        for path in paths:
+            assert server.request("POST", f"/emit/{path}").status == 200
+
+    def log():
+        assert server.request("POST", "/ticks", {"name": "tick"}).status == 201
+        return [e["key"] for e in server.events()]
+
+    def only(*keys):
+        eventually(lambda: log() == [f"name/{key}" for key in keys], f"only {keys} in the log")
+
+    def done():
+        return sorted(row["name"] for row in server.rows("/copies"))
+    server.stop_service("aside")
+    emit("Seen/a", "Seen/letter", "Rang/ring", "Seen/held", "Seen/b")
+    server.wait_log(msg="policy failed")
+    eventually(lambda: done() == ["a", "b"] and len(server.letters()) == 1, "what can be done")
+    only("letter", "ring", "held")
+    server.kill9()
+    server.start()
+    emit("Seen/c")
+    only("letter", "ring", "held")
+    assert server.request("POST", "/moods", {"mood": "good"}).status == 201
+    assert server.admin("POST", f"/admin/letters/{server.letters()[0]['id']}/retry").status == 202
+    only("ring")
+    server.start_service("aside")
+    only()
+    assert [row["name"] for row in server.rows("/rings")] == ["ring"]
+    assert done() == ["a", "b", "c", "held", "letter"] and server.letters() == []
+    server.kill9()
+    server.start()
+    emit("Seen/d")
+    eventually(lambda: "d" in done(), "the last one")
+    seqs = {row["name"]: row["seq"] for row in server.rows("/copies") + server.rows("/rings")}
+    assert sorted(seqs, key=seqs.get) == ["a", "letter", "ring", "held", "b", "c", "d"], seqs
+    only()
+    assert server.admin("GET", "/admin/events?from=3&limit=2").body == b""
 
 
 if __name__ == "__main__":

@@ -154,8 +154,18 @@ local function declaration_word(kind, allowed, check)
   end
 end
 
+-- How long events stay; from here on in milliseconds.
+local function check_retention(made)
+  local ok, ms = pcall(core.duration, made.retention)
+  if not ok or ms == 0 then
+    wrong(within(made)("retention"), '%s: retention must be a duration above 0: "30d", "72h" or milliseconds',
+      made.what)
+  end
+  made.retention = ms
+end
+
 local event = declaration_word("event",
-  { service = "string", key = "table", fields = "table" },
+  { service = "string", key = "table", fields = "table", retention = "string|number" },
   function(made)
     need(made.what, made.at, made, "service")
     local fields = check_fields(made.what, inside(within(made), "fields"), need(made.what, made.at, made, "fields"))
@@ -172,6 +182,7 @@ local event = declaration_word("event",
       wrong(within(made)("key"), '%s: key field "%s" is not declared%s', made.what, field, did_you_mean(field, fields))
     end
     made.key_name, made.key_field, made.key = name, field, nil
+    if made.retention then check_retention(made) end
   end)
 
 -- at: of the list, as a function.
@@ -566,6 +577,18 @@ local function check_events(made, events)
   end
 end
 
+-- A view in memory is made anew from the log at each start, also one that runs in another process at present.
+local function check_kept(made, events)
+  for _, name in ipairs(made.in_memory and list_of(made.on) or {}) do
+    local source = events[name]
+    if source and source.retention then
+      wrong(within(source)("retention"), '%s: retention: %s (%s) is kept in memory and made of these events at each '
+        .. 'start; take the retention away, or give service "%s" store = "sqlite"', source.what, made.what, made.at,
+        made.service)
+    end
+  end
+end
+
 -- Checks everything against everything; returns the program.
 function declare.finish(state)
   local program = { services = list_of(state.system.services), events = {}, resources = {}, routes = {},
@@ -597,6 +620,7 @@ function declare.finish(state)
   end
   table.move(declare.host_events, 1, #declare.host_events, #program.events + 1, program.events)
   for _, made in ipairs(program.policies) do check_events(made, events) end
+  for _, made in ipairs(state.declared) do check_kept(made, events) end
   guards.finish(state, program)
   return program
 end

@@ -387,6 +387,7 @@ static void free_store(struct store *s)
     pthread_mutex_destroy(&s->mutex);
     buf_deinit(&s->scratch);
     sqlite_indexes_keep(s);
+    sqlite_retention_forget(s);
     for (size_t i = 0; i < s->name_count; i++)
         free(s->names[i]);
     free(s->names);

@@ -71,6 +71,18 @@ struct sqlite_missing {
     const struct store_index *index;
 };
 
+/* How long events of a type stay. */
+struct sqlite_retention {
+    struct str service, type;
+    int64_t ms;
+};
+
+/* Where the looks for events whose retention is over are. */
+struct sqlite_looks {
+    int64_t next, left;          /* the event to go on with; the first one that had to stay, or 0 */
+    int64_t looked_ms, pause_ms; /* when the newest one was, and how long there is none */
+};
+
 struct store {
     char *folder, *path;
     const char *vfs; /* NULL: SQLite's default */
@@ -94,9 +106,13 @@ struct store {
     int64_t next_seq; /* newest seq given out */
     char **names;     /* of columns that schemas point to; as old as the store */
     size_t name_count, name_cap;
-    int64_t tidied_ms; /* when expired repeats were last looked for */
-    int64_t batch;     /* number of the newest transaction, also in the file */
-    int wal_frames;    /* in the log after the newest commit */
+    int64_t tidied_ms;                   /* when expired repeats were last looked for */
+    struct sqlite_retention *retentions; /* of the newest generation */
+    size_t retention_count;
+    struct arena *retention_arena;
+    struct sqlite_looks looks;
+    int64_t batch;  /* number of the newest transaction, also in the file */
+    int wal_frames; /* in the log after the newest commit */
     struct buf scratch;
     struct store_unit *units[ENGINE_BATCH];
 
@@ -230,6 +246,14 @@ int sqlite_repeats_tidy(struct store *s, struct err *err);
 /* Outside of a transaction: removes what has expired. */
 int sqlite_repeats_purge(struct store *s, struct err *err);
 
+/* retention.c */
+/* In a transaction that is about to be committed anyway: removes some of the events whose retention
+ * is over and that nobody needs, now and then. */
+int sqlite_retention_tidy(struct store *s, struct err *err);
+/* From here on the retentions of this schema; or none. */
+void sqlite_retention_adopt(struct store *s, const struct store_schema *schema);
+void sqlite_retention_forget(struct store *s);
+
 /* inspect.c */
 /* A store with nothing but a reading connection, also while a process has the file open. Returns
  * owned, NULL: failed. */
@@ -274,6 +298,8 @@ int sqlite_switch_list(struct store *s, const struct store_switch *sw, struct st
 void sqlite_switch_note(struct store *s, struct buf *text);
 
 /* log.c */
+/* Holes as they are written: ret's, in a. */
+int sqlite_log_holes(struct str blob, struct arena *a, struct store_policy *ret, struct err *err);
 /* The policy's row, which *ret_made says was made now. */
 int sqlite_log_policy(struct store *s, struct arena *a, const struct store_switch_policy *policy,
                       struct store_policy *ret, bool *ret_made, struct err *err);

@@ -32,7 +32,7 @@ static bool take_varint(const unsigned char **p, const unsigned char *end, uint6
     return false;
 }
 
-static int read_holes(struct str blob, struct arena *a, struct store_policy *ret, struct err *err)
+int sqlite_log_holes(struct str blob, struct arena *a, struct store_policy *ret, struct err *err)
 {
     size_t cap = 0;
     int64_t hole = 0;
@@ -68,7 +68,7 @@ static int find_policy(struct store *s, struct arena *a, struct str service, str
         p.high = sqlite3_column_int64(stmt, 1);
         const char *blob = sqlite3_column_blob(stmt, 2);
         struct str holes = {blob ? blob : "", (size_t)sqlite3_column_bytes(stmt, 2)};
-        found = read_holes(holes, a, &p, err) < 0 ? -1 : 1;
+        found = sqlite_log_holes(holes, a, &p, err) < 0 ? -1 : 1;
     } else {
         found = rc == SQLITE_DONE ? 0 : sqlite_db_fail(&s->conn, rc, "read a policy", err);
     }

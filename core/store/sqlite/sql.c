@@ -26,6 +26,7 @@ static const char *const system_sql[SQL_KINDS] = {
                       " FROM _moontide_mark WHERE id=1",
     [SQL_EVENT] =
         "INSERT INTO _moontide_events(" EVENT_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [SQL_EVENT_GONE] = "DELETE FROM _moontide_events WHERE seq=?1",
     [SQL_HELD] = "INSERT OR REPLACE INTO _moontide_held"
                  "(policy,seq,key,tries,next_at,error_code,error,origin,time,generation)"
                  " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
@@ -77,6 +78,15 @@ static const char *const system_sql[SQL_KINDS] = {
                             " WHERE number=?1 OR (?1=0 AND active)",
     [SQL_HELD_READ] = "SELECT policy,seq,tries,next_at,key FROM _moontide_held ORDER BY policy,seq",
     [SQL_EVENTS_READ] = "SELECT " EVENT_COLUMNS " FROM _moontide_events WHERE seq>=?1 ORDER BY seq",
+    [SQL_EVENTS_OLD] = "SELECT seq,type,service,time FROM _moontide_events WHERE seq>=?1"
+                       " ORDER BY seq",
+    /* A policy whose types are not written down may want any. */
+    [SQL_LOW] = "SELECT min(high) FROM _moontide_policies p WHERE"
+                " EXISTS(SELECT 1 FROM _moontide_policy_types WHERE policy=p.number AND type=?1)"
+                " OR NOT EXISTS(SELECT 1 FROM _moontide_policy_types WHERE policy=p.number)",
+    [SQL_HOLES_READ] = "SELECT holes FROM _moontide_policies WHERE length(holes)>0",
+    [SQL_HANDLED_READ] = "SELECT seq FROM _moontide_letters WHERE seq BETWEEN ?1 AND ?2"
+                         " UNION ALL SELECT seq FROM _moontide_held",
     [SQL_LETTERS_READ] = LETTER_COLUMNS "WHERE l.id<?1 AND (?2='' OR p.name=?2)"
                                         " ORDER BY l.id DESC LIMIT ?3",
     [SQL_EVENT_TYPE] = "SELECT type FROM _moontide_events WHERE seq=?1",
@@ -372,5 +382,6 @@ const char *sqlite_sql_added(void)
            "CREATE TABLE IF NOT EXISTS _moontide_repeats(service TEXT NOT NULL,key TEXT NOT NULL,"
            "fingerprint TEXT NOT NULL,status INTEGER NOT NULL,head TEXT,body TEXT,"
            "expires INTEGER NOT NULL,PRIMARY KEY(service,key));"
-           "CREATE INDEX IF NOT EXISTS _moontide_repeats_expires ON _moontide_repeats(expires);";
+           "CREATE INDEX IF NOT EXISTS _moontide_repeats_expires ON _moontide_repeats(expires);"
+           "CREATE INDEX IF NOT EXISTS _moontide_letters_seq ON _moontide_letters(seq);";
 }

@@ -236,6 +236,7 @@ static int run(struct store *s, const struct store_switch *sw, struct store_swit
     sqlite_indexes_keep(s);
     s->conn.epoch = atomic_fetch_add(&s->epoch, 1) + 1;
     give_serials(s, sw->schema);
+    sqlite_retention_adopt(s, sw->schema);
     sqlite_ids_adopt(s, sw->schema);
     if (ret && s->hooks.switched)
         s->hooks.switched(s->hooks.ctx);

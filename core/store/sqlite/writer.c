@@ -24,6 +24,7 @@ struct transaction {
     size_t count;
     struct store_unit *accepted;
     int64_t seq_before, batch_before;
+    struct sqlite_looks looks_before;
     bool ids;     /* it reserves ids */
     bool hooked;  /* before_commit was called */
     bool started; /* BEGIN was done: what failed later may be the fault of a unit */
@@ -75,6 +76,7 @@ static int prepare(struct transaction *tx, struct err *err)
         return -1;
     tx->seq_before = s->next_seq;
     tx->batch_before = s->batch;
+    tx->looks_before = s->looks;
     if (sqlite_stmts_do(&s->conn, SQL_BEGIN, err) < 0)
         return -1;
     tx->started = true;
@@ -83,7 +85,8 @@ static int prepare(struct transaction *tx, struct err *err)
     tx->accepted = link_accepted(tx->units, tx->count);
     if (!tx->accepted && !tx->ids)
         return 0;
-    if (sqlite_writer_mark(s, err) < 0 || sqlite_repeats_tidy(s, err) < 0)
+    if (sqlite_writer_mark(s, err) < 0 || sqlite_repeats_tidy(s, err) < 0 ||
+        sqlite_retention_tidy(s, err) < 0)
         return -1;
     if (!tx->accepted || !s->hooks.before_commit)
         return 0;
@@ -103,6 +106,7 @@ static int undo(struct transaction *tx, const struct err *err)
     if (tx->started) {
         s->next_seq = tx->seq_before;
         s->batch = tx->batch_before;
+        s->looks = tx->looks_before; /* what was removed is there again */
     }
     sqlite_ids_drop(s, tx->count > 1 ? NULL : err);
     for (size_t i = 0; i < tx->count; i++)

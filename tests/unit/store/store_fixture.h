@@ -100,8 +100,11 @@ static inline void fixture_schema(struct fixture *f)
     f->event_fields[0] = fixture_field("id", FIELD_INTEGER);
     f->event_fields[1] = fixture_field("status", FIELD_TEXT);
     f->event_fields[2] = fixture_field("at", FIELD_TIMESTAMP);
-    f->ordered =
-        (struct event_type){0, STR("order"), STR("Ordered"), STR("order"), 0, f->event_fields, 3};
+    f->ordered = (struct event_type){.service = STR("order"),
+                                     .name = STR("Ordered"),
+                                     .key_name = STR("order"),
+                                     .fields = f->event_fields,
+                                     .field_count = 3};
     for (int i = 0; i < 3; i++)
         f->table_list[i] = &f->tables[i];
     f->event_list[0] = &f->ordered;
