@@ -105,4 +105,15 @@ function checks.check_name(what, at, name)
   return name
 end
 
+-- The options of word("name", { ... }) would go nowhere.
+function checks.plain_form(at, word, name)
+  checks.wrong(at, '%s "%s": write %s "%s" { ... }, without parentheses and comma', word, name, word, name)
+end
+
+-- Assigning to the handle of a field or declaration.
+function checks.read_only(what, name)
+  core.misuse(('%s: "%s" cannot be assigned; options are given in the table behind the name'):format(what,
+    tostring(name)))
+end
+
 return checks

@@ -1,130 +1,34 @@
 -- SPDX-License-Identifier: MIT
--- The declaring words (event, resource, route, policy, view, breaker and the field constructors) and the checks of what
--- they are given. Scripts return what these make; `collect` gathers it, `finish` checks it as a whole and returns plain
--- tables in the numbers that the host uses from then on.
+-- The declaring words (event, resource, route, policy, view, breaker) and the checks of what they are given. Scripts
+-- return what these make; `collect` gathers it, `finish` checks it as a whole and returns plain tables in the numbers
+-- that the host uses from then on.
 local core, veneer = ...
 local handle = veneer("frozen").handle
 
 local declare = { host_events = {} }
 
--- What scripts hold of a field or a declaration is a handle; the host keeps what it stands for.
-local fields_of, declared_of = {}, {}
+-- What scripts hold of a declaration is a handle; the host keeps what it stands for.
+local declared_of = {}
 
 local checks, guards = veneer("checks"), veneer("breakers")
-local gateway = veneer("gateway")
+local gateway, field_words = veneer("gateway"), veneer("fields")
+local check_fields = field_words.check
 local here, wrong, list_of, did_you_mean = checks.here, checks.wrong, checks.list_of, checks.did_you_mean
 local table_at, inside = checks.table_at, checks.inside
 local check_options, need, check_name = checks.check_options, checks.need, checks.check_name
 
--- ---- fields ----
-
-local field_options = {
-  required = "boolean", min = "number", max = "number", length = "number", pattern = "string",
-  default = "string|number|boolean", unique = "boolean", index = "boolean", renamed_from = "string",
-}
-
--- The options that only some types have.
-local numbers = { names = "integer, number, decimal and timestamp", integer = true, number = true, decimal = true,
-  timestamp = true }
-local texts = { names = "text", text = true }
-local types_of = { min = numbers, max = numbers, length = texts, pattern = texts }
-
-local field_meta = {}
-
--- Options that would do nothing, or that nothing can meet.
-local function check_sense(at, field)
-  for name, types in pairs(types_of) do
-    if field[name] ~= nil and not types[field.type] then
-      wrong(at(name), 'field %s: option "%s" is for %s, not for %s', field.name, name, types.names, field.type)
-    end
-  end
-  if field.min and field.max and field.max < field.min then
-    wrong(at("max"), 'field %s: option "max" is less than min', field.name)
-  end
-  local ok, problem = pcall(core.check_pattern, field.pattern or "")
-  if not ok then wrong(at("pattern"), 'field %s: option "pattern": %s', field.name, tostring(problem)) end
-  ok, problem = pcall(core.check_default, field)
-  if not ok then
-    wrong(at("default"), 'field %s: option "default": %s', field.name, tostring(problem):gsub("^[^:]*: ", "", 1))
-  end
-end
-
 -- What assigning to a handle says.
 local function read_only(shown, name)
-  local field, made = fields_of[shown], declared_of[shown]
-  core.misuse(('%s: "%s" cannot be assigned; options are given in the table behind the name'):format(
-    field and "field " .. field.name or made.what, tostring(name)))
+  checks.read_only(declared_of[shown].what, name)
 end
-
-local function with_options(shown, options)
-  local field = fields_of[shown]
-  local at = table_at(here(), field.word, field.name)
-  check_options(("field %s"):format(field.name), at, options, field_options)
-  for name, value in pairs(options) do field[name] = value end
-  check_sense(at, field)
-  if field.renamed_from == field.name then
-    wrong(at("renamed_from"), 'field %s: renamed_from is the name that it has now', field.name)
-  end
-  return shown
-end
-
--- The options of word("name", { ... }) would go nowhere.
-local function plain_form(at, word, name)
-  wrong(at, '%s "%s": write %s "%s" { ... }, without parentheses and comma', word, name, word, name)
-end
-
-local function field_word(type_name, scale)
-  return function(name, options)
-    check_name(type_name, here(), name)
-    if options ~= nil then plain_form(here(), type_name, name) end
-    if not name:match("^[%a_][%w_]*$") then
-      wrong(here(), '%s "%s": a field is named by letters, digits and _', type_name, name)
-    end
-    if name:sub(1, 1) == "_" then wrong(here(), '%s "%s": names with _ in front are the host\'s', type_name, name) end
-    local shown = handle({ name = name }, read_only, with_options)
-    fields_of[shown] = setmetatable({ kind = "field", type = type_name, scale = scale, name = name, at = here(),
-      word = type_name }, field_meta)
-    return shown
-  end
-end
-
-local function decimal(scale)
-  if math.type(scale) ~= "integer" or scale < 0 or scale > 9 then
-    wrong(here(), 'decimal(n) "name": n is the number of digits behind the point, 0 to 9')
-  end
-  return field_word("decimal", scale)
-end
-
--- at: of the list, as a function.
-local function check_fields(what, at, fields)
-  local seen = {}
-  for i, field in ipairs(fields) do
-    if getmetatable(field) ~= field_meta then
-      wrong(at(i), "%s: entry %d of fields is no field (write: integer \"name\")", what, i)
-    end
-    if seen[field.name] then wrong(field.at, '%s: two fields named "%s"', what, field.name) end
-    seen[field.name] = field
-  end
-  for key in pairs(fields) do
-    if math.type(key) ~= "integer" then
-      wrong(at(key), '%s: fields is a list; "%s" is a key in it', what, tostring(key))
-    end
-  end
-  return seen
-end
-
--- ---- declarations ----
 
 -- A copy of an option as a script gave it: nobody else has it, and nothing in it is a handle.
 local function own(value, copies)
   if declared_of[value] then return value end
   if copies[value] then return copies[value] end
-  local field, copy = fields_of[value], {}
-  copies[value] = copy
-  if field then -- whose options are plain
-    for key, member in next, field do copy[key] = member end
-    return setmetatable(copy, field_meta)
-  end
+  local copy, field = {}, field_words.own(value)
+  copies[value] = field or copy
+  if field then return field end
   for key, member in pairs(value) do copy[key] = type(member) == "table" and own(member, copies) or member end
   return copy
 end
@@ -133,14 +37,14 @@ end
 local function within(made) return table_at(made.at, made.kind, made.name) end
 
 -- What each declaration takes: { kind = { option = types } }.
-declare.options = { field = field_options }
+declare.options = { field = field_words.options }
 
 local function declaration_word(kind, allowed, check)
   declare.options[kind] = allowed
   return function(name, second)
     local at = here() -- not below: in `return policy "x" {...}` that call is a tail call and has no place
     check_name(kind, at, name)
-    if second ~= nil then plain_form(at, kind, name) end
+    if second ~= nil then checks.plain_form(at, kind, name) end
     return function(options)
       local what = ('%s "%s"'):format(kind, name)
       check_options(what, table_at(at, kind, name), options, allowed)
@@ -429,11 +333,8 @@ end
 
 -- words: the declaring words for the environment of scripts.
 function declare.words(state)
-  return {
+  local words = {
     event = event, resource = resource, route = route, policy = policy, view = view,
-    integer = field_word("integer"), number = field_word("number"), text = field_word("text"),
-    boolean = field_word("boolean"), timestamp = field_word("timestamp"), json = field_word("json"),
-    decimal = decimal,
     breaker = function(name)
       check_name("breaker", here(), name)
       if name == "default" or not state.system.breakers[name] then
@@ -443,6 +344,8 @@ function declare.words(state)
       return core.breaker(name)
     end,
   }
+  for name, word in pairs(field_words.words) do words[name] = word end
+  return words
 end
 
 -- A new, empty collection.
