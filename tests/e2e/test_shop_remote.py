@@ -9,6 +9,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from harness import ROOT, Server, case, command, eventually, fix_address, main, temp_dir, write_files  # noqa: E402
+from peer import Peer  # noqa: E402
 from tap import at_end  # noqa: E402
 
 ORDER = {"bookId": 10, "qty": 1, "customerId": 1002}
@@ -25,30 +26,12 @@ def two_processes(*, order_args=(), payment_args=()):
 CUT = "\0"  # at the end of an answer: the connection is closed behind it
 
 
-class Host:
-    """A host on loopback that answers each request with what `answers` says, and keeps what it heard."""
+class Host(Peer):
+    """Answers each request with what `answers` says, and keeps what it heard."""
 
     def __init__(self, *answers):
         self.answers, self.heard = list(answers), []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        at_end(self.close)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                peer = self.listener.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
+        super().__init__()
 
     def _talk(self, peer):
         try:

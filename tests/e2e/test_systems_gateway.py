@@ -11,39 +11,19 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from harness import Server, case, command, eventually, main, temp_dir, write_files  # noqa: E402
-from tap import at_end  # noqa: E402
+from peer import Peer  # noqa: E402
 
 MIB = 1 << 20
 FRUGAL = {"ASAN_OPTIONS": "detect_leaks=1:halt_on_error=1:quarantine_size_mb=1"}  # where memory is measured
 
 
-class Upstream:
-    """A host on loopback. `answer(request, peer)` writes what it likes; request is (line, [(name, value)], body). It
-    returns False to close the connection. With `whole` False the body is a file to read it from."""
+class Upstream(Peer):
+    """`answer(request, peer)` writes what it likes; request is (line, [(name, value)], body). It returns False to close
+    the connection. With `whole` False the body is a file to read it from."""
 
     def __init__(self, answer, whole=True):
-        self.answer, self.heard, self.connections, self.ended, self.whole = answer, [], 0, 0, whole
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        self.url = "http://" + self.address
-        at_end(self.close)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self):
-        try:
-            self.listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                peer = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
+        self.answer, self.heard, self.ended, self.whole = answer, [], 0, whole
+        super().__init__()
 
     def _talk(self, peer):
         try:
