@@ -239,18 +239,25 @@ void client_close(struct client *c)
     buf_deinit(&c->folder);
 }
 
+/* The process that wrote the run.json. */
+static bool has_ended(const struct client *c)
+{
+    return c->pid > 0 && kill((pid_t)c->pid, 0) != 0 && errno == ESRCH;
+}
+
 int client_call(struct client *c, const struct client_request *r, int *ret_status,
                 struct buf *ret_body, struct err *err)
 {
-    int failed = -1;
+    int failed = -1, status = 0;
     int fd = connect_to(c, err);
     if (fd >= 0) {
         failed = send_request(c, fd, r, err);
         if (!failed)
-            failed = client_http_read(fd, r, ret_status, ret_body, err);
+            failed = client_http_read(fd, r, &status, ret_body, err);
         close(fd);
     }
-    if (fd < 0 && c->pid > 0 && kill((pid_t)c->pid, 0) != 0 && errno == ESRCH)
+    /* Its port may have another server by now, which does not know the token. */
+    if ((fd < 0 || status == 401) && has_ended(c))
         return err_set(
             err, ERR_IO,
             "no server runs in %s: process %lld has ended and left its run.json; start it "
@@ -262,5 +269,7 @@ int client_call(struct client *c, const struct client_request *r, int *ret_statu
         struct err plain = *err;
         err_set(err, ERR_IO, "%s; is it running, and is this its admin address?", plain.message);
     }
+    if (!failed)
+        *ret_status = status;
     return failed;
 }

@@ -100,7 +100,14 @@ def stale():
     server = Server("bookmarket")
     pid = server.process.pid
     server.kill9()
-    refused(4, "status", "--data", server.data, says=[f"no server runs in {server.data}", f"process {pid}", "moontide run"])
+    gone = [f"no server runs in {server.data}", f"process {pid}", "moontide run"]
+    refused(4, "status", "--data", server.data, says=gone)
+    path, other = os.path.join(server.data, "run.json"), Server("bookmarket")
+    with open(path, encoding="utf-8") as file:
+        run = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**run, "admin": other.admin_address}, file)  # whose port it has got
+    refused(4, "status", "--data", server.data, says=gone)
     server.start()
     code, out, err = command("status", "-o", "json", "--data", server.data)
     assert code == 0 and json.loads(out)["pid"] == server.process.pid, (out, err)
