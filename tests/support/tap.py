@@ -134,6 +134,7 @@ def main(argv=None):
             print(name)
         sys.exit(0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would servers
     print(f"1..{len(chosen)}", flush=True)
     failed = 0
     for number, (name, function, seconds) in enumerate(chosen, 1):
